@@ -1,0 +1,1 @@
+"""handray trains, tunes and ensembles segmentation models of hand radiographs on Ray."""

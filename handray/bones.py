@@ -1,0 +1,23 @@
+"""The 29 bones of the hand in the competition's order: of classes, channels and CSV rows alike."""
+
+FINGERS = tuple(f"finger-{number}" for number in range(1, 20))
+"""Thumb 1 (tip) to 3, index 4-7, middle 8-11, ring 12-15, little 16-19; last a metacarpal each."""
+
+CARPALS = (
+    "Trapezium",
+    "Trapezoid",
+    "Capitate",
+    "Hamate",
+    "Scaphoid",
+    "Lunate",
+    "Triquetrum",
+    "Pisiform",
+)
+
+FOREARM = ("Radius", "Ulna")
+
+BONES = FINGERS + CARPALS + FOREARM
+
+THUMB = FINGERS[:3]
+MIDDLE_METACARPAL = FINGERS[10]
+WRIST_CENTRE = "Capitate"

@@ -1,0 +1,1 @@
+"""The Ray skin: where the work of the lower floors is done."""

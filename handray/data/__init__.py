@@ -1,0 +1,1 @@
+"""Files to batches: folders of radiographs, folds, sample order, decoding, augmentation."""

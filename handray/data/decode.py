@@ -1,0 +1,28 @@
+"""From a file to the model frame: gray levels and bits, as every fold and rank shares them.
+
+Axes: H W pixels of the model frame, P planes of eight classes.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handray.data.radiographs import Radiograph, read_image
+from handray.masks.planes import draw_planes
+
+
+def decode(
+    radiograph: Radiograph, size: int, classes: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Image (size, size) and planes (size, size, P), uint8, as the competition's baseline has them.
+
+    The image is resized bilinearly; the label is drawn in the source frame, then resized by
+    nearest neighbour.
+
+    Raises:
+        ValueError: the image can't be read.
+
+    """
+    image = read_image(radiograph.image_path)
+    image_HW = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    return image_HW.astype(np.uint8), draw_planes(radiograph.polygons, image.shape, size, classes)

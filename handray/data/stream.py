@@ -1,0 +1,249 @@
+"""Decoded rows through Ray Data: kept in memory for a whole run, or streamed anew each epoch.
+
+Order is ours (see order.py): Ray Data decodes, but neither shuffles nor splits, since its splits
+drop rows and its shuffle buffer gives ranks different numbers of batches.
+
+Axes: B batch, H W pixels of the model frame, P planes of eight classes.
+"""
+
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray.data.block import BlockAccessor
+
+from handray.data.augment import Augment
+from handray.data.decode import decode
+from handray.data.order import epoch_order
+from handray.data.radiographs import Radiograph
+from handray.masks.planes import plane_count
+
+STORE_SHARE = 0.6
+"""Share of the object store that decoded rows may fill; the rest is for whatever else moves."""
+BLOCK_BYTES = 64 << 20
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What decoding makes of an image."""
+
+    size: int
+    classes: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one decoded image with its label."""
+        return self.size**2 * (1 + plane_count(self.classes))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One decoded row: image (H, W) and planes (H, W, P), uint8, read-only where cached."""
+
+    row: int
+    image_HW: NDArray[np.uint8]
+    planes_HWP: NDArray[np.uint8]
+
+
+class Source(Protocol):
+    """Decoded rows of one data set, on any worker."""
+
+    def samples(self, rows: Sequence[int]) -> Iterator[Sample]:
+        """The named rows in the named order; a row may be named twice."""
+
+
+@dataclass(frozen=True)
+class GraySums:
+    """Count, sum and sum of squares of gray levels 0 .. 255, exact."""
+
+    pixels: int
+    total: int
+    squares: int
+
+    def __add__(self, other: "GraySums") -> "GraySums":
+        return GraySums(
+            self.pixels + other.pixels, self.total + other.total, self.squares + other.squares
+        )
+
+    def mean_std(self) -> tuple[float, float]:
+        """Mean and standard deviation of the gray levels.
+
+        Raises:
+            ValueError: the images are all of one gray.
+
+        """
+        mean = self.total / self.pixels
+        variance = self.squares / self.pixels - mean**2
+        if variance < 1e-6:
+            raise ValueError(f"all images have the one gray level {mean:.0f}; are they X-rays?")
+        return mean, variance**0.5
+
+
+class CachedRows:
+    """Rows decoded once a run, read from the object store without a copy."""
+
+    def __init__(self, blocks: Sequence["ray.ObjectRef[Any]"], sums: dict[int, GraySums]) -> None:
+        self.blocks = list(blocks)
+        self.sums = sums
+        self._columns: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the views behind: another process maps the store itself."""
+        return {**self.__dict__, "_columns": {}}
+
+    def samples(self, rows: Sequence[int]) -> Iterator[Sample]:
+        """The named rows in the named order."""
+        if not self._columns:
+            for block in ray.get(self.blocks):
+                columns = BlockAccessor.for_block(block).to_numpy(["row", "image", "planes"])
+                for row, *pixels in zip(*columns.values(), strict=True):
+                    self._columns[int(row)] = tuple(pixels)
+        for row in rows:
+            yield Sample(int(row), *self._columns[int(row)])
+
+
+class StreamedRows:
+    """Rows decoded anew whenever they are asked for, by Ray tasks on any node, in order."""
+
+    def __init__(self, radiographs: Sequence[Radiograph], frame: Frame) -> None:
+        self.radiographs, self.frame = radiographs, frame
+
+    def samples(self, rows: Sequence[int]) -> Iterator[Sample]:
+        """The named rows in the named order."""
+        decoded = _decoded(self.radiographs, rows, self.frame)
+        for item in decoded.iter_rows():
+            yield Sample(item["row"], item["image"], item["planes"])
+
+
+def cache_rows(
+    radiographs: Sequence[Radiograph], frame: Frame, decoded: Callable[[int], None] | None = None
+) -> CachedRows:
+    """Decode every radiograph once, spread over the cluster, and keep the rows.
+
+    Args:
+        radiographs: what to decode; row i is radiograph i.
+        frame: the model frame.
+        decoded: called in the decoding task with each row.
+
+    Raises:
+        ValueError: an image can't be read.
+
+    """
+    dataset = _decoded(radiographs, range(len(radiographs)), frame, decoded).materialize()
+    blocks = dataset.get_internal_block_refs()
+    sums = [one for part in ray.get([_row_sums.remote(b) for b in blocks]) for one in part]
+    return CachedRows(blocks, dict(sums))
+
+
+def gray_sums(
+    radiographs: Sequence[Radiograph], frame: Frame, rows: Sequence[int]
+) -> dict[int, GraySums]:
+    """Sums of rows that are not cached, by one pass over their images."""
+    decoded = _decoded(radiographs, rows, frame).map(_only_sums)
+    return {item["row"]: pickle.loads(item["sums"]) for item in decoded.iter_rows()}
+
+
+def _decoded(
+    radiographs: Sequence[Radiograph],
+    rows: Iterable[int],
+    frame: Frame,
+    decoded: Callable[[int], None] | None = None,
+) -> "ray.data.Dataset":
+    items = [{"row": int(r), "radiograph": pickle.dumps(radiographs[int(r)])} for r in rows]
+    blocks = max(1, min(len(items), -(-len(items) * frame.row_bytes // BLOCK_BYTES)))
+    cpus = int(ray.cluster_resources().get("CPU", 1))
+    # At least two blocks a CPU, so that all of them work until the end.
+    dataset = ray.data.from_items(items, override_num_blocks=min(len(items), max(blocks, 2 * cpus)))
+    dataset.context.execution_options.preserve_order = True
+    return dataset.map(_decode_item, fn_args=(frame, decoded))
+
+
+def _decode_item(
+    item: dict[str, Any], frame: Frame, decoded: Callable[[int], None] | None
+) -> dict[str, Any]:
+    image, planes = decode(pickle.loads(item["radiograph"]), frame.size, frame.classes)
+    if decoded is not None:
+        decoded(item["row"])
+    return {"row": item["row"], "image": image, "planes": planes}
+
+
+def _sums(image_HW: NDArray[np.uint8]) -> GraySums:
+    counts = np.bincount(image_HW.ravel(), minlength=256)
+    levels = np.arange(256)
+    return GraySums(image_HW.size, int((counts * levels).sum()), int((counts * levels**2).sum()))
+
+
+def _only_sums(item: dict[str, Any]) -> dict[str, Any]:
+    return {"row": item["row"], "sums": pickle.dumps(_sums(item["image"]))}
+
+
+@ray.remote
+def _row_sums(block: Any) -> list[tuple[int, GraySums]]:
+    columns = BlockAccessor.for_block(block).to_numpy(["row", "image"])
+    return [(int(row), _sums(image)) for row, image in zip(*columns.values(), strict=True)]
+
+
+@dataclass(frozen=True)
+class EpochFeed:
+    """One rank's augmented batches of any epoch, a pure function of the seed."""
+
+    source: Source
+    rows: NDArray[np.int64]
+    """Rows of the source that are trained on."""
+    augment: Augment
+    seed: int
+    batch: int
+    """Images of a step over all ranks."""
+    passes: int
+    rank: int
+    ranks: int
+    threads: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch, the same on every rank."""
+        return len(epoch_order(self.seed, 0, len(self.rows), self.batch, self.passes))
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[list[Sample]]:
+        """This rank's samples of each step from ``start`` on, in order, augmented in threads."""
+        order = epoch_order(self.seed, epoch, len(self.rows), self.batch, self.passes)
+        places = np.arange(order.size).reshape(order.shape)[start:, self.rank :: self.ranks]
+        mine = order[start:, self.rank :: self.ranks].ravel()
+        samples = self.source.samples(self.rows[mine].tolist())
+        # A row that an epoch visits twice is another sample each time.
+        visits = (places // len(self.rows)).ravel().tolist()
+
+        def augmented(job: tuple[Sample, int]) -> Sample:
+            sample, visit = job
+            seed = (self.seed, epoch, visit, sample.row)
+            return Sample(sample.row, *self.augment(sample.image_HW, sample.planes_HWP, seed))
+
+        share = self.batch // self.ranks
+        jobs = zip(samples, visits, strict=True)
+        ready = ordered_map(augmented, jobs, self.threads, ahead=2 * share + self.threads)
+        while batch := list(islice(ready, share)):
+            yield batch
+
+
+def ordered_map(
+    function: Callable[[S], R], items: Iterable[S], threads: int, ahead: int
+) -> Iterator[R]:
+    """Map in threads, results in order, at most ``ahead`` items begun before they are asked for."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

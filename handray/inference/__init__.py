@@ -1,0 +1,1 @@
+"""From logits to runs, from runs to the competition's CSV, from many CSVs to one."""

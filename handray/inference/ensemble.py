@@ -1,0 +1,127 @@
+"""Many submissions to one: every pixel goes to the classes that enough members vote for.
+
+Votes are counted on runs, all rows of many images in one sweep; no pixel is drawn.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from handray.inference.submission import Submission
+from handray.masks.algebra import vote_rows
+from handray.masks.rle import RunRows
+
+DEFAULT_FRACTION = 0.7
+"""The source team's rule: votes >= max(1, int(0.7 * members))."""
+
+BOUNDARIES_AT_ONCE = 500_000
+"""Run ends in one sweep: such a piece fits a processor's cache and takes little memory."""
+
+
+def votes_needed(members: int, votes: int | None = None, fraction: float | None = None) -> int:
+    """How many of the members must agree: `votes`, or a fraction of them rounded down, 1 at least.
+
+    With neither, the fraction is 0.7. Raises ValueError for both, votes outside 1..members, or a
+    fraction outside (0, 1].
+    """
+    if votes is not None and fraction is not None:
+        raise ValueError("give --votes or --vote-fraction, not both")
+    if votes is not None:
+        if not 1 <= votes <= members:
+            raise ValueError(f"--votes must be 1 to {members}, the number of members; got {votes}")
+        return votes
+    fraction = DEFAULT_FRACTION if fraction is None else fraction
+    if not 0 < fraction <= 1:
+        raise ValueError(f"--vote-fraction must be above 0 and at most 1, got {fraction}; try 0.5")
+    # 0.29 * 100 is 28.999999999999996 in binary; the user meant 29.
+    return max(1, int(round(fraction * members, 9)))
+
+
+def vote_submissions(members: Sequence[Submission], needed: int) -> Submission:
+    """The submission of all pixels that at least `needed` members have.
+
+    Images and classes are in the order of the first member whose file was in order. Identical to
+    decoding every mask, summing, `>= needed`, encoding. Raises ValueError for no members, and where
+    members differ in images, classes or sizes, naming the first difference.
+    """
+    if not members:
+        raise ValueError("an ensemble needs at least one member; name CSVs or runs")
+    reference = next((member for member in members if not member.reordered), members[0])
+    for member in members:
+        _check_same(reference, member)
+    tables = [_rows_as_in(reference, member) for member in members]
+    parts = [
+        vote_rows([rows.part(first, last) for rows in tables], needed)
+        for first, last in _chunks(tables)
+    ]
+    known = [member for member in members if member.sizes_hw is not None]
+    return Submission(
+        image_names=reference.image_names,
+        class_names=reference.class_names,
+        rows=RunRows.stack(parts),
+        sizes_hw=_sizes_as_in(reference, known[0]) if known else None,
+        source={"votes_needed": needed, "members": [member.name for member in members]},
+        name=f"vote of {len(members)}",
+    )
+
+
+def _check_same(reference: Submission, member: Submission) -> None:
+    """Raise ValueError for the first image, class or size in which two submissions differ."""
+    for kind, ours, theirs in [
+        ("image", reference.image_names, member.image_names),
+        ("class", reference.class_names, member.class_names),
+    ]:
+        for has, lacks, names, others in [
+            (reference, member, ours, theirs),
+            (member, reference, theirs, ours),
+        ]:
+            known = set(others)
+            missing = [name for name in names if name not in known]
+            if missing:
+                raise ValueError(
+                    f"members differ: {kind} {missing[0]!r} is in {has.name} ({len(names)} in all) "
+                    f"but not in {lacks.name} ({len(others)})"
+                )
+    if reference.sizes_hw is None or member.sizes_hw is None:
+        return
+    theirs_hw = _sizes_as_in(reference, member)
+    differ = np.flatnonzero((reference.sizes_hw != theirs_hw).any(axis=1))
+    if len(differ):
+        image = int(differ[0])
+        here, there = (" x ".join(map(str, hw[image])) for hw in (reference.sizes_hw, theirs_hw))
+        raise ValueError(
+            f"members differ: image {reference.image_names[image]!r} is {here} in {reference.name} "
+            f"but {there} in {member.name}; sizes come from the JSON beside a CSV, else from "
+            f"--data, else from --image-size"
+        )
+
+
+def _rows_as_in(reference: Submission, member: Submission) -> RunRows:
+    """The member's rows in the reference's order of images and classes."""
+    if (member.image_names, member.class_names) == (reference.image_names, reference.class_names):
+        return member.rows
+    image_at = {name: at for at, name in enumerate(member.image_names)}
+    class_at = {name: at for at, name in enumerate(member.class_names)}
+    return member.rows.take(
+        image_at[image] * len(class_at) + class_at[class_name]
+        for image in reference.image_names
+        for class_name in reference.class_names
+    )
+
+
+def _sizes_as_in(reference: Submission, member: Submission) -> np.ndarray:
+    """The member's known sizes (images, 2) in the reference's order of images."""
+    assert member.sizes_hw is not None, "asked for sizes that are unknown"
+    at = {name: at for at, name in enumerate(member.image_names)}
+    return member.sizes_hw[[at[name] for name in reference.image_names]]
+
+
+def _chunks(tables: Sequence[RunRows]) -> Iterator[tuple[int, int]]:
+    """Stretches of rows that together hold about BOUNDARIES_AT_ONCE run ends (one row at least)."""
+    load = np.sum([rows.offsets for rows in tables], axis=0)
+    first, rows = 0, len(load) - 1
+    while first < rows:
+        last = int(np.searchsorted(load, load[first] + BOUNDARIES_AT_ONCE, side="right")) - 1
+        last = min(max(last, first + 1), rows)
+        yield first, last
+        first = last

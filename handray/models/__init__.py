@@ -1,0 +1,1 @@
+"""Networks: an image in, a logit for every class and pixel out."""

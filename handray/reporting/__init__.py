@@ -1,0 +1,1 @@
+"""What people look at: run folders, tracked runs, progress, tables and pictures."""

@@ -1,0 +1,118 @@
+"""Progress that a person likes: one live line a fold, and a table at the end."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+REDRAW_SECONDS = 1.0
+LOG_SECONDS = 20.0
+"""Seconds between two lines where the output is a file, so that a log stays readable."""
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``45 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    for limit, unit, size in ((90, "s", 1), (5400, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            digits = 1 if unit == "h" else 0
+            return f"{seconds / size:.{digits}f} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def fold_line(fold: int, word: dict[str, Any] | None) -> str:
+    """One fold's progress in a line."""
+    if word is None:
+        return f"fold {fold}  starting its worker"
+    dice = "-" if word["dice"] is None else f"{word['dice']:.4f}"
+    return (
+        f"fold {fold}  epoch {word['epoch']} step {word['step']}/{word['steps']}  "
+        f"loss {word['loss']:.4f}  Dice {dice}  {word['images_per_s']:.2f} images/s  "
+        f"{word['share']:.0%}, {duration(word['seconds_left'])} left"
+    )
+
+
+class LiveLines:
+    """Lines that are drawn over each other in a terminal, and now and then into a log file.
+
+    Used as a context manager; ``lines`` is asked for the text from a thread of its own.
+    """
+
+    def __init__(self, lines: Callable[[], Sequence[str]]) -> None:
+        self.lines = lines
+        self.is_terminal = sys.stderr.isatty()
+        self._drawn = 0
+        self._last: list[str] = []
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "LiveLines":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+        self._draw()
+
+    def say(self, text: str) -> None:
+        """Print a line that stays, above the live ones."""
+        with self._lock:
+            self._erase()
+            print(text, flush=True)
+
+    def _run(self) -> None:
+        pause = REDRAW_SECONDS if self.is_terminal else LOG_SECONDS
+        while not self._stop.wait(pause):
+            self._draw()
+
+    def _draw(self) -> None:
+        lines = list(self.lines())
+        with self._lock:
+            if not self.is_terminal:
+                fresh = [line for line in lines if line not in self._last]
+                self._last = lines
+                print("\n".join(fresh), file=sys.stderr, flush=True) if fresh else None
+                return
+            self._erase()
+            print("\n".join(lines), file=sys.stderr, flush=True)
+            self._drawn = len(lines)
+
+    def _erase(self) -> None:
+        if self._drawn:
+            print(f"\x1b[{self._drawn}F\x1b[J", end="", file=sys.stderr, flush=True)
+            self._drawn = 0
+
+
+class Counting:
+    """A progress line for work that is counted, shown only once it has taken a few seconds."""
+
+    def __init__(self, what: str, quiet_seconds: float = 3.0) -> None:
+        self.what = what
+        self._next = time.monotonic() + quiet_seconds
+        self._shown = False
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take note of the count; redraw the line at most once a second."""
+        finished = done == total
+        if time.monotonic() < self._next and not (finished and self._shown):
+            return
+        is_terminal = sys.stderr.isatty()
+        self._next = time.monotonic() + (REDRAW_SECONDS if is_terminal else LOG_SECONDS)
+        self._shown = True
+        end = "\r" if is_terminal and not finished else "\n"
+        print(f"{self.what}: {done} of {total}", end=end, file=sys.stderr, flush=True)
+
+
+def dice_table(
+    fold_dice: Sequence[float], class_dice: dict[str, float], numbers: dict[str, float]
+) -> str:
+    """Dice a fold, the numbers that sum up, and the five classes that are worst out of fold."""
+    lines = ["", "Dice at source size (mean over images, then over classes)"]
+    lines += [f"  fold {fold}                {dice:.4f}" for fold, dice in enumerate(fold_dice)]
+    lines += [f"  {name:<20} {value:.4f}" for name, value in numbers.items()]
+    worst = sorted(class_dice, key=lambda name: class_dice[name])[:5]
+    lines += ["Worst classes out of fold"]
+    lines += [f"  {name:<20} {class_dice[name]:.4f}" for name in worst]
+    return "\n".join(lines)

@@ -1,0 +1,107 @@
+"""What a finished k-fold training shows: voted masks, scores, a table, a picture, a summary."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handray.data.radiographs import DataFolder, read_image, read_truth
+from handray.inference.ensemble import vote_submissions, votes_needed
+from handray.inference.score import score
+from handray.inference.submission import Submission, read_submission, write_submission
+from handray.masks.rle import RunRows
+from handray.reporting.console import dice_table
+from handray.reporting.overlay import save_overlays
+from handray.reporting.run_folder import RunFolder, write_json
+
+PICTURES = 3
+"""Radiographs in the overlay picture."""
+
+
+def conclude(data: DataFolder, run: RunFolder, folds: int, seconds: float) -> dict[str, Any]:
+    """Vote and score the folds; leaves output.csv, oof.csv, overlay.png and summary.json.
+
+    Args:
+        data: what was trained on.
+        run: its folder, with all folds finished.
+        folds: how many there are.
+        seconds: wall seconds that the training took, those before a restart included.
+
+    Returns:
+        The summary: ``oof_dice_mean``, ``fold_dice``, ``class_dice``, ``seconds``, ``table``, and
+        ``test_dice_mean`` where the data set has the truth of its test images.
+
+    """
+    homes = [run.fold(fold) for fold in range(folds)]
+    out_of_fold = _out_of_fold(data, homes)
+    write_submission(run.path / "oof.csv", out_of_fold)
+    labels = {image.name: image.polygons for image in data.train}
+    overlap = score(out_of_fold, labels)
+    class_dice = dict(zip(data.class_names, overlap.dice_C().tolist(), strict=True))
+    fold_dice = [_best_dice(home) for home in homes]
+    numbers = {"oof_dice_mean": overlap.dice()}
+    shown = out_of_fold
+    if data.test:
+        shown = _vote(homes)
+        write_submission(run.path / "output.csv", shown)
+        truth = read_truth(data.root, data)
+        if truth and len(truth) == len(data.test):
+            numbers["test_dice_mean"] = score(shown, truth).dice()
+    _picture(run.path / "overlay.png", data, shown)
+    summary = {
+        **numbers,
+        "fold_dice": fold_dice,
+        "class_dice": class_dice,
+        "seconds": round(seconds, 1),
+        "table": dice_table(fold_dice, class_dice, numbers),
+    }
+    # Last, since it says that the run is finished.
+    write_json(run.path / "summary.json", summary)
+    return summary
+
+
+def _best_dice(home: Path) -> float:
+    history: list[dict[str, Any]] = json.loads((home / "history.json").read_text())
+    return float(max(record["dice"] for record in history))
+
+
+def _vote(homes: Sequence[Path]) -> Submission:
+    """The folds' test masks, voted by the source team's rule."""
+    members = [read_submission(home / "output.csv", name=home.name) for home in homes]
+    return vote_submissions(members, votes_needed(len(members)))
+
+
+def _out_of_fold(data: DataFolder, homes: Sequence[Path]) -> Submission:
+    """Every training image's masks by the network that hasn't seen it, in the folder's order."""
+    parts = [read_submission(home / "oof.csv", name=home.name) for home in homes]
+    classes = len(data.class_names)
+    stacked = RunRows.stack([part.rows for part in parts])
+    names = [name for part in parts for name in part.image_names]
+    place = {name: number for number, name in enumerate(names)}
+    sizes = [size for part in parts if part.sizes_hw is not None for size in part.sizes_hw]
+    order = [place[image.name] for image in data.train]
+    return Submission(
+        tuple(image.name for image in data.train),
+        data.class_names,
+        stacked.take(number * classes + c for number in order for c in range(classes)),
+        sizes_hw=np.array(sizes, np.int64)[order],
+        source={"out_of_fold": len(homes)},
+        name="out of fold",
+    )
+
+
+def _picture(path: Path, data: DataFolder, submission: Submission) -> None:
+    """Overlays of a few images, spread over the submission."""
+    paths = {image.name: image.image_path for image in (*data.train, *data.test)}
+    count, classes = len(submission.image_names), len(submission.class_names)
+    chosen = [count * number // PICTURES for number in range(min(PICTURES, count))]
+    pairs = [
+        (
+            read_image(paths[submission.image_names[number]]),
+            submission.rows.part(number * classes, (number + 1) * classes),
+        )
+        for number in chosen
+    ]
+    save_overlays(path, pairs)

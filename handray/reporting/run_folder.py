@@ -1,0 +1,105 @@
+"""The folder that a run leaves behind, and how the same command goes on in it."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RUNS = "runs"
+"""Folder of all runs, beside the job that makes them."""
+
+
+class RunFolder:
+    """``runs/<name>``: config.json says what it is of, summary.json that it is finished."""
+
+    def __init__(self, name: str) -> None:
+        if not name or Path(name).name != name:
+            raise ValueError(f"--name {name}: a run's name can't be empty or hold a slash")
+        self.name = name
+        self.path = (Path(RUNS) / name).absolute()
+
+    def check(self, facts: dict[str, Any]) -> None:
+        """See that the folder is free or this run's own, and that files can be written there.
+
+        Args:
+            facts: plain types that decide what is learnt.
+
+        Raises:
+            ValueError: it is another config's or other data's; names the keys that differ.
+            OSError: nothing can be written there.
+
+        """
+        config = self.path / "config.json"
+        if config.exists():
+            known, fresh = json.loads(config.read_text()), json.loads(json.dumps(facts))
+            differing = [
+                f"{key} was {known.get(key)}, now {fresh.get(key)}"
+                for key in sorted(known.keys() | fresh.keys())
+                if known.get(key) != fresh.get(key)
+            ]
+            if differing:
+                raise ValueError(
+                    f"run {self.name} in {self.path} has another config or other data "
+                    f"({'; '.join(differing)}); take another --name, or remove the folder"
+                )
+        with tempfile.TemporaryFile(dir=self._nearest()):
+            pass
+
+    def require_space(self, needed: int) -> None:
+        """Raise OSError where the folder's disk can't take ``needed`` more bytes."""
+        free = shutil.disk_usage(self._nearest()).free
+        if free < needed:
+            raise OSError(
+                f"{self.path} needs about {needed / 2**30:.1f} GiB for checkpoints, but its disk "
+                f"has {free / 2**30:.1f} GiB free; make room, or start on another disk"
+            )
+
+    def claim(self, facts: dict[str, Any]) -> None:
+        """Make the folder this run's own; one that is already stays as it is."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / "config.json").exists():
+            write_json(self.path / "config.json", facts)
+
+    def notes(self) -> dict[str, Any]:
+        """Return what an earlier start of this run wrote down with ``note``."""
+        path = self.path / "notes.json"
+        notes: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return notes
+
+    def note(self, **facts: object) -> None:
+        """Write plain facts down for a later start and for people."""
+        write_json(self.path / "notes.json", {**self.notes(), **facts})
+
+    def summary(self) -> dict[str, Any] | None:
+        """Return what a finished run wrote at its end; None for one that isn't finished."""
+        path = self.path / "summary.json"
+        summary: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+        return summary
+
+    def fold(self, number: int) -> Path:
+        """Folder of one fold; it is there only once the fold is finished."""
+        return self.path / f"fold{number}"
+
+    def finish_fold(self, number: int, fetch: Callable[[Path], None]) -> None:
+        """Have ``fetch`` fill a fold's folder, which then appears as a whole or not at all."""
+        if self.fold(number).exists():
+            return
+        partial = self.path / f"fold{number}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        fetch(partial)
+        partial.rename(self.fold(number))
+
+    def _nearest(self) -> Path:
+        """The folder, or the nearest one above it that exists."""
+        return next(path for path in (self.path, *self.path.parents) if path.exists())
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write plain types as JSON, under another name first."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.replace(path)

@@ -1,0 +1,166 @@
+"""MLflow: a parent run, a child run a fold. Only the driver writes, since sqlite has one writer."""
+
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from handray.reporting.run_folder import RUNS, RunFolder
+
+EXPERIMENT = "handray"
+CURVES = ("loss", "dice", "lr", "images_per_s", "wait_share")
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, else a sqlite file beside the runs."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_local_store() / 'mlflow.db'}"
+
+
+class Tracker:
+    """The MLflow runs of one training; made again for the same run ids, it goes on in them."""
+
+    def __init__(self, name: str, known: dict[str, str]) -> None:
+        """Open the tracking store.
+
+        Args:
+            name: name of the parent run.
+            known: run ids of an earlier start, ``parent`` and fold numbers as keys.
+
+        """
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        uri = tracking_uri()
+        if uri.startswith("sqlite:"):
+            _local_store().mkdir(parents=True, exist_ok=True)
+        self.uri, self.name = uri, name
+        self.client = MlflowClient(tracking_uri=uri)
+        self.experiment = _experiment(self.client, uri)
+        self.ids = dict(known)
+
+    def start(self, key: str, facts: dict[str, Any], tags: dict[str, str]) -> str:
+        """Start or reopen the run ``parent`` or that of a fold; returns its id."""
+        if key in self.ids and self._is_there(self.ids[key]):
+            self.client.update_run(self.ids[key], status="RUNNING")
+            return self.ids[key]
+        name = self.name if key == "parent" else f"{self.name}-fold{key}"
+        tags = dict(tags)
+        if key != "parent":
+            tags[MLFLOW_PARENT_RUN_ID] = self.ids["parent"]
+        run = self.client.create_run(self.experiment, tags=tags, run_name=name)
+        self.ids[key] = run.info.run_id
+        params = [Param(name, str(value)) for name, value in facts.items()]
+        self.client.log_batch(run.info.run_id, params=params)
+        return self.ids[key]
+
+    def log_epochs(self, key: str, records: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+        """Add epochs to a fold's curves, with a Dice curve a class; those known are left out."""
+        run = self.ids[key]
+        known = {metric.step for metric in self.client.get_metric_history(run, "dice")}
+        metrics = []
+        for record in records:
+            if record["epoch"] in known:
+                continue
+            values = {curve: record[curve] for curve in CURVES}
+            by_class = zip(names, record["class_dice"], strict=True)
+            values |= {f"dice_of/{name}": dice for name, dice in by_class}
+            metrics += [Metric(k, float(v), 0, record["epoch"]) for k, v in values.items()]
+        # MLflow takes at most 1000 metrics at once.
+        for start in range(0, len(metrics), 1000):
+            self.client.log_batch(run, metrics=metrics[start : start + 1000])
+
+    def log_numbers(self, key: str, numbers: dict[str, float]) -> None:
+        """Add final numbers to a run."""
+        metrics = [Metric(name, value, 0, 0) for name, value in numbers.items()]
+        self.client.log_batch(self.ids[key], metrics=metrics)
+
+    def log_files(self, key: str, files: Sequence[Path]) -> None:
+        """Copy files to a run's artifacts under their own names."""
+        for file in files:
+            self.client.log_artifact(self.ids[key], str(file))
+
+    def tag(self, key: str, name: str, value: str) -> None:
+        """Put a tag on a run."""
+        self.client.log_batch(self.ids[key], tags=[RunTag(name, value)])
+
+    def end(self, key: str, status: str = "FINISHED") -> None:
+        """Close a run as FINISHED, FAILED or KILLED."""
+        if key in self.ids:
+            self.client.set_terminated(self.ids[key], status)
+
+    def _is_there(self, run: str) -> bool:
+        with suppress(MlflowException):
+            return self.client.get_run(run).info.lifecycle_stage == "active"
+        return False
+
+
+def start_tracking(home: RunFolder, facts: dict[str, Any], folds: int) -> Tracker:
+    """Start or reopen a parent run and a child run for each fold that isn't finished.
+
+    Args:
+        home: the run's folder, which remembers the run ids.
+        facts: the parent's parameters, plain types.
+        folds: number of folds.
+
+    """
+    notes = home.notes()
+    tracker = Tracker(home.name, notes.get("mlflow", {}))
+    tracker.start("parent", facts, {"weights": notes["weights"]})
+    for fold in range(folds):
+        if not home.fold(fold).exists():
+            tracker.start(str(fold), {"fold": fold}, {})
+    home.note(mlflow=tracker.ids)
+    return tracker
+
+
+def download_submission(run_id: str, into: Path) -> Path:
+    """Fetch the output.csv of a run, parent or fold, with its JSON beside it.
+
+    Args:
+        run_id: MLflow's id.
+        into: an existing folder.
+
+    Returns:
+        Path of the CSV.
+
+    Raises:
+        ValueError: no such run, or it has no output.csv.
+
+    """
+    uri = tracking_uri()
+    remedy = "see the ids in the training's last lines or in the MLflow UI"
+    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise ValueError(f"--runs {run_id}: there is no tracking store at {uri}; {remedy}")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    client = MlflowClient(tracking_uri=uri)
+    try:
+        name = client.get_run(run_id).info.run_name
+    except MlflowException as error:
+        raise ValueError(f"--runs {run_id}: no such run at {uri}; {remedy}") from error
+    names = {artifact.path for artifact in client.list_artifacts(run_id)}
+    if "output.csv" not in names:
+        raise ValueError(f"--runs {run_id} ({name}) has no output.csv; did its training finish?")
+    for artifact in names & {"output.csv", "output.json"}:
+        client.download_artifacts(run_id, artifact, str(into))
+    return into / "output.csv"
+
+
+def _local_store() -> Path:
+    return Path(RUNS).absolute()
+
+
+def _experiment(client: MlflowClient, uri: str) -> str:
+    known = client.get_experiment_by_name(EXPERIMENT)
+    if known is not None:
+        return str(known.experiment_id)
+    # A server keeps artifacts itself; for sqlite they lie beside the database.
+    location = f"file://{_local_store() / 'mlartifacts'}" if uri.startswith("sqlite:") else None
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location))

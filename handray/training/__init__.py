@@ -1,0 +1,1 @@
+"""Training in pure torch: batches in, numbers and checkpoints out. No Ray here."""

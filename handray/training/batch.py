@@ -1,0 +1,48 @@
+"""A batch as bytes, and as what the network sees.
+
+Axes: B batch, C classes, H W pixels of the model frame, P planes of eight classes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from handray.masks.planes import unpack
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images and labels of the model frame as they cross to the device: five bytes a pixel."""
+
+    names: tuple[str, ...]
+    image_BHW: Tensor
+    """uint8 gray levels."""
+    planes_BHWP: Tensor
+    """uint8 bits: class c is bit c % 8 of plane c // 8."""
+
+    def parts(self, count: int) -> Iterator["Batch"]:
+        """Split into ``count`` batches of equal size, in order."""
+        size = len(self.names) // count
+        for start in range(0, size * count, size):
+            part = slice(start, start + size)
+            yield Batch(self.names[part], self.image_BHW[part], self.planes_BHWP[part])
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of the training images' gray levels, 0 .. 255."""
+
+    mean: float
+    std: float
+
+    def __call__(self, image_BHW: Tensor) -> Tensor:
+        """Normalise uint8 images to float32 (B, 1, H, W), once, with no division by 255 before."""
+        image = (image_BHW.unsqueeze(1).float() - self.mean) / self.std
+        return image.contiguous(memory_format=torch.channels_last)
+
+
+def targets(batch: Batch, classes: int, device: torch.device) -> Tensor:
+    """Labels as float32 0 or 1, (B, C, H, W), unpacked on the device."""
+    return unpack(batch.planes_BHWP.to(device, non_blocking=True), classes)

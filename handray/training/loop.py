@@ -1,0 +1,195 @@
+"""The training loop: batches in, numbers and checkpoints out.
+
+It knows neither Ray nor files: what it needs of the world is in ``Surroundings``, so that it can
+be run with a list of batches.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from handray.config import Config
+from handray.training.batch import Batch, Normalisation, targets
+from handray.training.losses import weighted_sum
+from handray.training.metrics import Overlap
+from handray.training.optim import learning_rate
+from handray.training.pace import Pace
+from handray.training.precision import Precision
+from handray.training.ranks import Ranks
+from handray.training.state import TrainState
+
+
+class TrainingFailureError(RuntimeError):
+    """Training can't go on and would fail again: one sentence with the remedy."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the loop asks of whoever runs it; every rank is asked alike."""
+
+    batches: Callable[[int, int], Iterator[Batch]]
+    """This rank's batches of an epoch, from a step on."""
+    steps_an_epoch: int
+    validate: Callable[[nn.Module], Overlap]
+    """Pixel counts of a network in eval mode over all validation images, on every rank."""
+    progress: Callable[[TrainState, Pace], None]
+    """Told after every step; must be quick."""
+    checkpoint: Callable[[TrainState, bool], None]
+    """Keeps the state; told whether the epoch that just ended is the best so far."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The parts of one optimiser step that don't change while training."""
+
+    config: Config
+    classes: int
+    normalise: Normalisation
+    precision: Precision
+    ranks: Ranks
+    parallel: nn.Module
+    """The state's model, or DDP around it."""
+
+
+def fit(state: TrainState, learner: Learner, world: Surroundings) -> None:
+    """Train until the config's epochs or minutes are over, from wherever ``state`` stands.
+
+    Raises:
+        TrainingFailureError: the loss is no longer a number.
+
+    """
+    config = learner.config
+    pace = Pace(config.train, world.steps_an_epoch, state, learner.ranks)
+    while not _over(state, config, pace):
+        _train_epoch(state, learner, world, pace)
+        started = time.monotonic()
+        overlap = world.validate(state.average.model)
+        state.validation_seconds = learner.ranks.agreed(time.monotonic() - started)
+        dice = overlap.dice()
+        is_best = dice > state.best
+        state.best = max(state.best, dice)
+        state.history.append(_record(state, overlap, config))
+        state.epoch, state.step = state.epoch + 1, 0
+        state.loss_sum = state.waited = state.worked = 0.0
+        state.seconds = pace.now()
+        world.checkpoint(state, is_best)
+        pace.look(state.steps)
+
+
+def _over(state: TrainState, config: Config, pace: Pace) -> bool:
+    if config.train.minutes:
+        return pace.progress(state.steps) >= 1
+    return state.epoch >= config.train.epochs
+
+
+def _record(state: TrainState, overlap: Overlap, config: Config) -> dict[str, Any]:
+    """One epoch in plain types, for curves and tables."""
+    images = state.step * config.train.batch
+    return {
+        "epoch": state.epoch + 1,
+        "steps": state.steps,
+        "loss": state.loss_sum / state.step,
+        "dice": overlap.dice(),
+        "class_dice": [float(d) for d in overlap.dice_C()],
+        "lr": state.optimizer.param_groups[0]["lr"],
+        "images_per_s": images / state.worked,
+        "wait_share": state.waited / state.worked,
+    }
+
+
+def _train_epoch(state: TrainState, learner: Learner, world: Surroundings, pace: Pace) -> None:
+    """Run the epoch under way to its end, or until the minutes are over."""
+    config, ranks = learner.config, learner.ranks
+    saved_at = pace.seconds
+    unchecked: tuple[Tensor, Batch] | None = None
+    batches = world.batches(state.epoch, state.step)
+    criterion = weighted_sum(config.train.loss)
+    for _ in itertools.count():
+        started = time.monotonic()
+        batch = next(batches, None)
+        if batch is None:
+            break
+        state.waited += time.monotonic() - started
+        rate = learning_rate(pace.progress(state.steps), config.optim)
+        loss = ranks.mean(_step(state, learner, batch, rate, criterion))
+        # Checked one step late: the device works on this step while the last one's loss is read.
+        state.loss_sum += _finite(unchecked, state, ranks)
+        unchecked = loss, batch
+        state.step, state.steps = state.step + 1, state.steps + 1
+        looked = pace.stepped(state.steps)
+        state.worked += time.monotonic() - started
+        world.progress(state, pace)
+        if config.train.minutes and pace.progress(state.steps) >= 1:
+            break
+        is_due = looked and pace.seconds - saved_at > 60 * config.cluster.checkpoint_minutes
+        if is_due and state.step < world.steps_an_epoch:
+            state.loss_sum += _finite(unchecked, state, ranks)
+            unchecked, saved_at = None, pace.seconds
+            state.seconds = pace.now()
+            world.checkpoint(state, False)
+    state.loss_sum += _finite(unchecked, state, ranks)
+
+
+def _step(
+    state: TrainState,
+    learner: Learner,
+    batch: Batch,
+    rate: float,
+    criterion: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """One optimiser step on this rank's batch; its mean loss, detached, still on the device."""
+    config, ranks = learner.config, learner.ranks
+    torch.manual_seed(_seed(config.train.seed, state.steps, ranks.rank))
+    state.model.train()
+    parts = config.train.accumulate
+    total = torch.zeros((), device=ranks.device)
+    for number, part in enumerate(batch.parts(parts), start=1):
+        # Gradients are summed over ranks once a step, in the last part's backward pass.
+        parallel = learner.parallel
+        keep = isinstance(parallel, DistributedDataParallel) and number < parts
+        with parallel.no_sync() if keep else nullcontext():  # type: ignore[operator]
+            image = learner.normalise(part.image_BHW.to(ranks.device, non_blocking=True))
+            with learner.precision.autocast():
+                logits = parallel(image)
+            loss = criterion(logits, targets(part, learner.classes, ranks.device)) / parts
+            state.scaler.scale(loss).backward()
+            total += loss.detach()
+    state.scaler.unscale_(state.optimizer)
+    nn.utils.clip_grad_norm_(state.model.parameters(), config.optim.clip)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.average.update(state.model)
+    return total
+
+
+def _seed(*numbers: int) -> int:
+    """One seed from several, for layers that draw random numbers, such as dropout."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
+
+
+def _finite(unchecked: tuple[Tensor, Batch] | None, state: TrainState, ranks: Ranks) -> float:
+    """Mean loss over all ranks as a number, 0 where there is none to check."""
+    if unchecked is None:
+        return 0.0
+    loss, batch = unchecked
+    value = float(loss)
+    if not math.isfinite(value):
+        names = [name for part in ranks.gathered(batch.names) for name in part]
+        raise TrainingFailureError(
+            f"the loss became {value} by step {state.steps} (epoch {state.epoch + 1}, images "
+            f"{', '.join(names)}): look at these images, or try half the --lr "
+            f"({state.optimizer.param_groups[0]['lr']:.2g} now) or --precision fp32"
+        )
+    return value

@@ -1,0 +1,44 @@
+"""Which arithmetic a forward pass runs in, and why."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A choice of arithmetic: ``bf16``, ``fp16`` or ``fp32``, with the reason for people."""
+
+    name: str
+    reason: str
+    device_type: str
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Context for a forward pass; weights stay float32."""
+        if self.name not in DTYPES:
+            return nullcontext()
+        return torch.autocast(self.device_type, dtype=DTYPES[self.name])
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Build a gradient scaler that does something only for fp16."""
+        return torch.amp.GradScaler(self.device_type, enabled=self.name == "fp16")
+
+
+def choose_precision(wanted: str, device: torch.device) -> Precision:
+    """Turn ``auto`` into what the device is good at; other choices are taken as they are.
+
+    A V100 has no bfloat16 and torch emulates it slowly, so emulation does not count.
+    """
+    if wanted != "auto":
+        return Precision(wanted, "as asked", device.type)
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return Precision("bf16", f"{name} has it", device.type)
+        return Precision("fp16", f"{name} has no bfloat16", device.type)
+    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+        return Precision("bf16", "this CPU has it", device.type)
+    return Precision("fp32", "this CPU has no bfloat16", device.type)

@@ -1,0 +1,130 @@
+"""Train a network on every fold, predict the test images with each, and vote the folds to a CSV.
+
+Reads a data set in the competition's layout (--data, else data/, else phantoms that it draws) and
+leaves runs/NAME: per fold the best and last checkpoint, curves and out-of-fold masks; output.csv,
+the voted test masks; oof.csv; overlay.png; summary.json. Ray runs here, or on the cluster that
+RAY_ADDRESS names. MLflow tracks it in runs/mlflow.db, or where MLFLOW_TRACKING_URI says.
+
+  python jobs/train_kfold.py --model hrnet
+  python jobs/train_kfold.py --model hrnet_small --data DIR --size 256 --minutes 10 --folds 3
+
+The same command goes on where it was stopped, by Ctrl-C or otherwise.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from handray.cli import Parser, run_job
+from handray.config import Config, add_flags, from_flags, identity, short_hash
+from handray.data.folds import assign_folds, fold_table
+from handray.data.phantom_folder import draw_folder
+from handray.data.radiographs import DataFolder, faults_error, folder_digest, read_folder
+from handray.models.zoo import initial_weights, parameter_count
+from handray.reporting.console import Counting
+from handray.reporting.run_folder import RunFolder
+
+PHANTOMS = Path("phantoms")
+
+
+def main() -> int:
+    """Exit code: 0 all folds are trained, 1 some failed, 2 bad input, 130 stopped by Ctrl-C."""
+    options = _options()
+    config = from_flags(options)
+    _check_names(config)
+    data = _read_data(options)
+    fold_of = assign_folds(data.train, config.data.folds, config.train.seed)
+    facts = {**identity(config), "classes": len(data.class_names), "data": folder_digest(data)[:16]}
+    run = RunFolder(options.name or f"{config.model.model}-{short_hash(facts)}")
+    run.check(facts)
+    if summary := run.summary():
+        print(summary["table"])
+        print(f"Run {run.name} is finished; nothing to do. Remove {run.path} to train it again.")
+        return 0
+    # Ray and MLflow take seconds to import: most mistakes are told before.
+    from handray.cluster.experiment import Experiment, check_storage
+    from handray.cluster.runtime import start_ray
+    from handray.reporting.tracking import start_tracking
+
+    weights, origin = _weights(config, data, run)
+    print(start_ray(options.verbose))
+    storage = f"{options.storage}/{run.name}" if options.storage else str(run.path / "ray")
+    check_storage(storage)
+    run.claim(facts)
+    run.note(weights=origin, skipped=[fault.path for fault in data.faults])
+    fold_table(data.train, fold_of).to_csv(run.path / "folds.csv", index=False)
+    tracker = start_tracking(run, facts, config.data.folds)
+    return Experiment(config, data, fold_of, run, storage, weights).run(tracker, options.verbose)
+
+
+def _options() -> argparse.Namespace:
+    parser = Parser(
+        prog="train_kfold",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--data", metavar="DIR", help="data set in the competition's layout (default: data/)")
+    add("--skip-bad", action="store_true", help="leave faulty files out instead of stopping")
+    add("--name", help="name of the run (default: the model and a hash of config and data)")
+    add("--storage", metavar="URL", help="path or s3:// that all nodes reach, for checkpoints")
+    add("-v", "--verbose", action="store_true", help="show the log of Ray and of the workers")
+    add_flags(parser)
+    return parser.parse_args()
+
+
+def _check_names(config: Config) -> None:
+    """Raise ValueError for a policy or loss that isn't known, before anything is read."""
+    from handray.data.augment import build
+    from handray.training.losses import weighted_sum
+
+    build(config.data.augment, config.data.size)
+    weighted_sum(config.train.loss)
+
+
+def _read_data(options: argparse.Namespace) -> DataFolder:
+    """The data set of --data, else data/, else the phantoms; its faults end the job."""
+    root = options.data or ("data" if Path("data/train/DCM").is_dir() else None)
+    if root is None:
+        root = PHANTOMS
+        bar = "*" * 88
+        print(
+            f"{bar}\n** NO DATA SET in data/ and no --data: training on MADE-UP HANDS in {root}/ "
+            f"instead.\n** They show that all works; they are no substitute for X-rays.\n{bar}"
+        )
+        draw_folder(root, 24, 6, 2048, 0, Counting("drawing made-up hands"))
+    data = read_folder(root, Counting(f"reading {root}"))
+    for warning in data.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if data.faults and not options.skip_bad:
+        raise faults_error(data)
+    people = len({image.person for image in data.train})
+    print(
+        f"{data.root}: {len(data.train)} images of {people} people to train on, "
+        f"{len(data.test)} to predict, {len(data.class_names)} classes"
+    )
+    return data
+
+
+def _weights(config: Config, data: DataFolder, run: RunFolder) -> tuple[Any, str]:
+    """The weights that folds start from and where they came from; a random start is said aloud."""
+    classes = len(data.class_names)
+    parameters = parameter_count(config.model.model, classes)
+    # Weights, their average, two moments and the best network a fold; one more while uploading.
+    run.require_space(4 * parameters * 5 * (config.data.folds + 1))
+    # Folds that start after a restart start as the first ones did.
+    known = run.notes().get("weights", "")
+    wanted = "none" if known.startswith("none") else config.model.weights
+    weights, origin = initial_weights(config.model.model, classes, wanted)
+    if origin.startswith("none ("):
+        bar = "*" * 88
+        print(
+            f"{bar}\n** NO IMAGENET WEIGHTS for {config.model.model}: {origin[6:-1]}.\n"
+            f"** Training starts from RANDOM weights: it takes longer and ends lower.\n{bar}"
+        )
+    return weights, known or origin
+
+
+if __name__ == "__main__":
+    run_job(main)
