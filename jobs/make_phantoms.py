@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         drawn = draw_folder(
             out, options.people, options.test_people, options.size, options.seed, show
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"make_phantoms: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -67,6 +67,11 @@ class Experiment:
             failures = self._train(missing, tracker, verbose) if missing else {}
         except KeyboardInterrupt:
             tracker.end("parent", "KILLED")
+            print(
+                f"Stopped. The same command goes on from the last checkpoint of each fold, at most "
+                f"{self.config.cluster.checkpoint_minutes:g} minutes or an epoch ago.",
+                file=sys.stderr,
+            )
             raise
         finally:
             seconds = before + time.monotonic() - started
@@ -120,12 +125,19 @@ class Experiment:
             )
             for fold in folds
         ]
-        with LiveLines(partial(_fold_lines, board, folds)) as live:
+        training = set(folds)
+
+        def lines() -> list[str]:
+            words = ray.get(board.read.remote())[0]
+            return [fold_line(fold, words.get(fold)) for fold in sorted(training)]
+
+        with LiveLines(lines) as live:
 
             def epoch_ended(fold: int, record: dict[str, Any]) -> None:
                 tracker.log_epochs(str(fold), [record], self.data.class_names)
 
             def fold_ended(fold: int, folder: str) -> None:
+                training.discard(fold)
                 live.say(self._bring_home(fold, folder, tracker))
 
             listener = Listener(epoch_ended, fold_ended)
@@ -216,11 +228,6 @@ def _exists(path: str) -> bool:
 
 def _decode_lines(board: Any, total: int) -> list[str]:
     return [f"decoded {ray.get(board.read.remote())[2]} of {total} images"]
-
-
-def _fold_lines(board: Any, folds: Sequence[int]) -> list[str]:
-    words = ray.get(board.read.remote())[0]
-    return [fold_line(fold, words[fold]) for fold in folds if fold in words]
 
 
 def _farewell(home: RunFolder, tracker: Tracker, folds: int, seconds: float) -> str:

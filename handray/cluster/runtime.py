@@ -14,6 +14,14 @@ WORKER_ENV = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+DRIVER_ENV = {
+    # Tune's newer output prints tables whatever its verbosity.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Ctrl-C ends the driver at once; what survives is on disk, and Tune's own state isn't needed.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Folds start a dozen small processes each, together: faster so, and not worth a warning.
+    "RAY_worker_maximum_startup_concurrency": "16",
+}
 TRIAL_CPUS = 0.001
 """What a waiting trial holds of a CPU: Tune refuses trials that hold nothing."""
 QUIET = ("ray", "ray.data", "ray.train", "ray.tune")
@@ -36,7 +44,7 @@ class Plan:
 
 def start_ray(verbose: bool) -> str:
     """Join RAY_ADDRESS or start Ray here; returns the line that says which, with its resources."""
-    os.environ.update(WORKER_ENV)
+    os.environ.update(WORKER_ENV | DRIVER_ENV)
     # RAY_ADDRESS alone decides: a cluster left behind on this machine must not be joined by chance.
     address = os.environ.get("RAY_ADDRESS")
     ray.init(

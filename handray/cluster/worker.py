@@ -205,7 +205,8 @@ class Rank:
             "share": pace.progress(state.steps),
             "seconds_left": pace.seconds_left(state.steps),
             "images_per_s": state.step * self.config.train.batch / state.worked,
-            "loss": state.loss_sum / max(1, state.step - 1),  # the last step's is still under way
+            # The last step's loss is still under way.
+            "loss": state.loss_sum / (state.step - 1) if state.step > 1 else None,
             "dice": state.history[-1]["dice"] if state.history else None,
             "precision": f"{self.precision.name} ({self.precision.reason})",
         }

@@ -81,7 +81,7 @@ def add_bone(film_HW: Image, bone: Bone, name: str, mesh_HW: Image, bone_gray: f
     depth_HW, mask_HW = _depth_inside(bone, window)
     along_HW = _place_along(bone, window)
     if kind(name) == "forearm":  # most of its shaft lies beyond the film
-        along_HW = np.clip((along_HW - 0.32) * 2.8, 0, 0.5)
+        along_HW = np.clip((along_HW - 0.30) * 2.5, 0, 0.5)
     density_HW = _density(depth_HW, along_HW, build)
     density_HW += build.rim * _rim(depth_HW, along_HW, window.work)
     density_HW *= 1 + 0.15 * _spongy(name, along_HW) * _mesh(mesh_HW, bone, window)
@@ -126,7 +126,8 @@ def _place_along(bone: Bone, window: Window) -> Image:
 
 def _density(depth_HW: Image, along_HW: Image, build: Build) -> Image:
     """Path length through a hollow rod, weighted by density: about 1 through a solid shaft."""
-    shaft_HW = np.clip(1.45 - 3.4 * np.abs(along_HW), 0, 1)
+    shaft_HW = np.clip(1.3 - 2.9 * np.abs(along_HW), 0, 1)
+    shaft_HW = shaft_HW * shaft_HW * (3 - 2 * shaft_HW)  # no visible kink
     radius_HW = _radii(depth_HW, along_HW)
     cortex_HW = build.cortex_end + (build.cortex_shaft - build.cortex_end) * shaft_HW
     inner_HW = radius_HW * (1 - cortex_HW)
@@ -153,7 +154,7 @@ def _radii(depth_HW: Image, along_HW: Image) -> Image:
     np.maximum.at(widest, slot_HW.ravel(), depth_HW.ravel())
     padded = np.concatenate([widest[1::-1], widest, widest[:-3:-1]])
     smooth = np.convolve(padded, np.ones(5, np.float32) / 5, mode="valid")
-    smooth = np.maximum(np.maximum(smooth, widest), 0.35 * widest.max() + 1.0)
+    smooth = np.maximum(1.04 * smooth, 0.35 * widest.max() + 1.0)
     place = (np.arange(bins) + 0.5) / bins - 0.5
     return np.interp(along_HW, place, smooth).astype(np.float32)
 

@@ -15,7 +15,8 @@ SUBPIXEL = 4  # fractional bits of OpenCV's coordinates
 
 
 def add_extras(film_HW: Image, hand: Hand, rng: np.random.Generator) -> None:
-    """Sesamoids and nails always; the rest now and then."""
+    """Sesamoids, the hook and nails always; the rest now and then."""
+    _hook(film_HW, hand, rng)
     _sesamoids(film_HW, hand, rng)
     _nails(film_HW, hand, rng)
     for chance, add in ((0.10, _ring), (0.05, _implant), (0.05, _bandage), (0.35, _letter)):
@@ -37,10 +38,19 @@ def _sesamoids(film_HW: Image, hand: Hand, rng: np.random.Generator) -> None:
             _fill(film_HW, shape_N2, rng.uniform(22, 40), blur=1.5)
 
 
+def _hook(film_HW: Image, hand: Hand, rng: np.random.Generator) -> None:
+    """The hook of the Hamate, seen end on as a white ring."""
+    bone = hand.bones["Hamate"]
+    centre_2 = _at(bone, rng.uniform(0.55, 0.68), rng.uniform(-0.01, 0.02) * hand.unit)
+    long, wide = rng.uniform(0.04, 0.06) * hand.unit, rng.uniform(0.025, 0.035) * hand.unit
+    ring_N2 = _ellipse(bone, centre_2, long, wide)
+    _stroke(film_HW, np.concatenate([ring_N2, ring_N2[:1]]), 0.009 * hand.unit, rng.uniform(8, 24))
+
+
 def _nails(film_HW: Image, hand: Hand, rng: np.random.Generator) -> None:
     """Faint plates over the finger tips; with polish they are plain to see."""
     gray = rng.uniform(25, 70) if rng.random() < 0.1 else rng.uniform(0, 7)
-    reach = rng.uniform(0.9, 1.25)  # long nails stand out
+    reach = rng.uniform(0.85, 1.1)  # long nails stand out
     for name in ("finger-1", "finger-4", "finger-8", "finger-12", "finger-16"):
         bone = hand.bones[name]
         centre_2 = _at(bone, reach, 0.0)

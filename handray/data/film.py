@@ -42,7 +42,7 @@ def expose(hand: Hand, person: Person, size: int, rng: np.random.Generator) -> N
     exposure = draw_exposure(rng)
     grain_HW = trabeculae(rng)
     depth_HW = flesh_depth(hand, person.flesh, work)
-    film_HW = depth_HW * exposure.flesh_gray
+    film_HW = depth_HW * mottle(work, rng) * exposure.flesh_gray
     bone_gray = exposure.bone_gray * person.bone_density
     for name in BONES:
         add_bone(film_HW, hand.bones[name], name, grain_HW, bone_gray)
@@ -63,6 +63,13 @@ def draw_exposure(rng: np.random.Generator) -> Exposure:
         noise=float(rng.uniform(1.0, 4.0)),
         haze=float(rng.uniform(4, 15)),
     )
+
+
+def mottle(work: int, rng: np.random.Generator) -> Image:
+    """Unevenness of flesh, around 1: muscle, fat and folds of the skin."""
+    coarse_HW = cv2.GaussianBlur(rng.standard_normal((96, 96), dtype=np.float32), (0, 0), 1.2)
+    large_HW = cv2.resize(coarse_HW, (work, work), interpolation=cv2.INTER_LINEAR)
+    return 1 + np.float32(0.12) * np.asarray(large_HW, np.float32)
 
 
 def backdrop(work: int, haze: float, rng: np.random.Generator) -> Image:

@@ -76,15 +76,16 @@ def _palm(hand: Hand, unit: float) -> list[Capsule]:
 
 
 def _forearm(hand: Hand, unit: float) -> list[Capsule]:
-    radius, ulna = hand.bones["Radius"], hand.bones["Ulna"]
+    radius, ulna, thumb = (hand.bones[name] for name in ("Radius", "Ulna", "finger-3"))
     wrist_2 = hand.bones["Lunate"].outline.mean(axis=0)
     joint_2 = (radius.distal_2 + ulna.distal_2) / 2
-    far_2 = (radius.proximal_2 + ulna.proximal_2) / 2
-    middle_2 = joint_2 + 0.25 * (far_2 - joint_2)
     return [
-        (wrist_2, joint_2, 0.34 * unit, 0.40 * unit),
-        (joint_2, middle_2, 0.40 * unit, 0.42 * unit),
-        (middle_2, far_2, 0.42 * unit, 0.62 * unit),
+        (wrist_2, joint_2, 0.34 * unit, 0.38 * unit),
+        (radius.distal_2, _within(radius, 0.85), 0.31 * unit, 0.30 * unit),
+        (_within(radius, 0.85), radius.proximal_2, 0.30 * unit, 0.52 * unit),
+        (ulna.distal_2, _within(ulna, 0.85), 0.25 * unit, 0.29 * unit),
+        (_within(ulna, 0.85), ulna.proximal_2, 0.29 * unit, 0.50 * unit),
+        (thumb.proximal_2, radius.distal_2, 0.22 * unit, 0.30 * unit),
     ]
 
 

@@ -22,7 +22,6 @@ Floats = NDArray[np.float64]
 UNIT_OF_FILM = 544 / 2048
 """Length of the middle metacarpal as a fraction of the film's side, on average."""
 
-JOINT_GAP = 0.010  # hand-frame units, beyond the average that rounded outlines leave
 MEAN_BEND_DEG = 22.0  # of the hands that were measured, most of them bent
 
 # How the carpus gives way to a bend of 20 degrees: dx, dy in hand-frame units, turn in degrees, and
@@ -122,7 +121,7 @@ def _chain(person: Person, chain: tuple[str, ...], turns: tuple[float, ...]) -> 
         total += turn
         matrix = _turned(total)
         gap_2 = np.zeros(2) if end_2 is None else average.proximal_2 - average_end_2
-        gap_2 += JOINT_GAP * average.axis
+        gap_2 += person.joint_gap * average.axis
         start_2 = average.proximal_2 if end_2 is None else end_2 + matrix @ gap_2
         bones[name] = own.moved(matrix, start_2 - matrix @ own.proximal_2)
         end_2, average_end_2 = bones[name].distal_2, average.distal_2

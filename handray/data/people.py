@@ -25,6 +25,7 @@ class Person:
     shape: Mapping[str, Floats]
     bone_density: float
     flesh: float
+    joint_gap: float  # hand-frame units, beyond what rounded outlines leave
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def draw_person(rng: np.random.Generator) -> Person:
         shape[bone] = np.clip(rng.standard_normal(4), -2, 2)
     length["finger-11"] = 1.0
     density, flesh = normal(rng, 1, 0.12), normal(rng, 1, 0.08)
-    return Person(normal(rng, 1, 0.052), length, width, shape, density, flesh)
+    gap = normal(rng, 0.007, 0.004)
+    return Person(normal(rng, 1, 0.052), length, width, shape, density, flesh, gap)
 
 
 def draw_pose(rng: np.random.Generator, bent: bool) -> Pose:

@@ -36,7 +36,6 @@ class Film:
 
 def draw_film(film: Film) -> None:
     """Draw one film and write its image and its label."""
-    cv2.setNumThreads(1)
     phantom = draw_hand(film.seed, film.person, film.side, film.size, film.bent)
     label = label_json(phantom.polygons, film.image_path.with_suffix(".jpg").name, film.size)
     write_whole(film.label_path, label.encode())

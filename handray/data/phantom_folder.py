@@ -12,10 +12,13 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from handray.data.phantom import SIDES, check_size
@@ -93,7 +96,7 @@ def films(out: Path, drawing: Drawing) -> Iterator[Film]:
 
 
 def _is_bent(split: str, place: int) -> bool:
-    """Whether the split's person at this place has bent wrists, so that any prefix has its share."""
+    """Whether the person at this place of the split has bent wrists; any prefix has its share."""
     share = BENT_SHARE[split]
     return int((place + 1) * share + 0.5) > int(place * share + 0.5)
 
@@ -137,9 +140,17 @@ def _draw(todo: list[Film]) -> Generator[None, None, None]:
         yield from map(draw_film, todo)
         return
     # Not forked: the caller may hold threads of Ray or PyTorch, which don't survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, initializer=_leave_ctrl_c_to_the_parent) as pool:
-        yield from pool.imap_unordered(draw_film, todo)
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _become_a_worker)
+    try:
+        for finished in as_completed([pool.submit(draw_film, film) for film in todo]):
+            yield finished.result()
+    except BrokenProcessPool:
+        raise RuntimeError(
+            "a drawing process died: out of memory, or the calling script lacks its "
+            'if __name__ == "__main__"; the same call goes on'
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _cores() -> int:
@@ -148,5 +159,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _leave_ctrl_c_to_the_parent() -> None:
+def _become_a_worker() -> None:
+    """One core each; Ctrl-C is the parent's, which lets the films in hand be finished."""
+    cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,9 +2,9 @@
 
 Axes: C classes, h w pixels of the model frame, H W of the source frame. What comes out is what
 torch.nn.functional.interpolate(bilinear, align_corners=False) to the source size, sigmoid and `>
-probability` give. All weights of the bilinear sum are exact where source / model is a power of two;
-elsewhere OpenCV and torch round them differently in the last bit, so that a pixel whose probability
-lies within about 1e-6 of the threshold may differ.
+probability` give. Where source / model is a power of two the bilinear weights are exact; elsewhere
+OpenCV and torch round them differently in the last bit, so that a pixel whose probability lies
+within 2e-6 of the threshold may differ (6 of 670 million did in trials at 12 pairs of sizes).
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """Progress that a person likes: one live line a fold, and a table at the end."""
 
+import shutil
 import sys
 import threading
 import time
@@ -23,11 +24,12 @@ def duration(seconds: float) -> str:
 def fold_line(fold: int, word: dict[str, Any] | None) -> str:
     """One fold's progress in a line."""
     if word is None:
-        return f"fold {fold}  starting its worker"
+        return f"fold {fold}  waiting for its workers to start"
+    loss = "-" if word["loss"] is None else f"{word['loss']:.4f}"
     dice = "-" if word["dice"] is None else f"{word['dice']:.4f}"
     return (
         f"fold {fold}  epoch {word['epoch']} step {word['step']}/{word['steps']}  "
-        f"loss {word['loss']:.4f}  Dice {dice}  {word['images_per_s']:.2f} images/s  "
+        f"loss {loss}  Dice {dice}  {word['images_per_s']:.2f} images/s  "
         f"{word['share']:.0%}, {duration(word['seconds_left'])} left"
     )
 
@@ -68,15 +70,19 @@ class LiveLines:
             self._draw()
 
     def _draw(self) -> None:
-        lines = list(self.lines())
+        # A line that wraps would be erased in part only.
+        width = shutil.get_terminal_size().columns - 1 if self.is_terminal else None
+        lines = [line[:width] for line in self.lines()]
         with self._lock:
             if not self.is_terminal:
-                fresh = [line for line in lines if line not in self._last]
+                for line in lines:
+                    if line not in self._last:
+                        print(line, file=sys.stderr, flush=True)
                 self._last = lines
-                print("\n".join(fresh), file=sys.stderr, flush=True) if fresh else None
                 return
             self._erase()
-            print("\n".join(lines), file=sys.stderr, flush=True)
+            for line in lines:
+                print(line, file=sys.stderr, flush=True)
             self._drawn = len(lines)
 
     def _erase(self) -> None:
@@ -110,8 +116,8 @@ def dice_table(
 ) -> str:
     """Dice a fold, the numbers that sum up, and the five classes that are worst out of fold."""
     lines = ["", "Dice at source size (mean over images, then over classes)"]
-    lines += [f"  fold {fold}                {dice:.4f}" for fold, dice in enumerate(fold_dice)]
-    lines += [f"  {name:<20} {value:.4f}" for name, value in numbers.items()]
+    rows = {f"fold {fold}": dice for fold, dice in enumerate(fold_dice)} | numbers
+    lines += [f"  {name:<20} {value:.4f}" for name, value in rows.items()]
     worst = sorted(class_dice, key=lambda name: class_dice[name])[:5]
     lines += ["Worst classes out of fold"]
     lines += [f"  {name:<20} {class_dice[name]:.4f}" for name in worst]

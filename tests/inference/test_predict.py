@@ -45,7 +45,7 @@ def test_runs_are_those_of_interpolate_sigmoid_and_threshold(model_hw, source_hw
         assert len(found[0]) == 0 and any(len(runs) for runs in found)
         for runs, values, mask in zip(found, probabilities, masks, strict=True):
             differs = decode(runs, source_hw) != mask
-            assert np.abs(values[differs] - probability).max(initial=0) < 1e-6
+            assert np.abs(values[differs] - probability).max(initial=0) < 2e-6
             assert differs.sum() <= 1
 
 

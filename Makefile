@@ -1,0 +1,27 @@
+# The two commands of a fresh machine are `make demo` and `make test`; each installs what is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO_DATA := phantoms/demo
+
+.PHONY: demo install test lint
+
+demo: install
+	$(BIN)/python jobs/make_phantoms.py --people 48 --test-people 12 --size 512 --out $(DEMO_DATA)
+	$(BIN)/python jobs/train_kfold.py --model hrnet --preset demo --data $(DEMO_DATA) --name demo
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
