@@ -57,7 +57,7 @@ def _term(text: str) -> tuple[float, Loss]:
     weight, star, name = text.strip().rpartition("*")
     name = name.strip()
     if name not in LOSSES:
-        raise ValueError(f"--loss {name or text!r} is not known; choose of: {', '.join(LOSSES)}")
+        raise ValueError(f"--loss {name or text} is not known; choose of: {', '.join(LOSSES)}")
     try:
         number = float(weight) if star else 1.0
     except ValueError:

@@ -1,0 +1,39 @@
+"""One Ray for the whole test run, phantoms drawn once, and the folder of real radiographs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+
+@pytest.fixture(scope="session")
+def one_ray():
+    """Ray on this machine, quiet; shared by all tests that need one in their own process."""
+    import ray
+
+    from handray.cluster.runtime import start_ray
+
+    start_ray(verbose=False)
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory) -> Path:
+    """Seven people to train on, one to test on, at 128 px."""
+    from handray.data.phantom_folder import draw_folder
+
+    folder = tmp_path_factory.mktemp("phantoms") / "hands"
+    draw_folder(folder, 7, 1, 128, 3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of HANDRAY_REAL_DATA; tests that need it skip without."""
+    folder = os.environ.get("HANDRAY_REAL_DATA")
+    if not folder:
+        pytest.skip("HANDRAY_REAL_DATA names no folder of real radiographs")
+    return Path(folder)

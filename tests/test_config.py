@@ -1,0 +1,96 @@
+"""The config tree: flags, recipes, and sentences for what can't be."""
+
+import argparse
+import re
+
+import pytest
+
+from handray.config import (
+    PRESETS,
+    RECIPES,
+    add_flags,
+    flatten,
+    from_flags,
+    identity,
+    recipe,
+    replaced,
+)
+from handray.models.zoo import NETWORKS
+
+
+def parse(*arguments: str):
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    return from_flags(parser.parse_args(arguments))
+
+
+def test_without_a_flag_the_recipe_is_the_reports_best_network():
+    config = flatten(parse())
+    assert config["model.model"] == "hrnet"
+    assert config["data.size"] == 1024
+    assert config["data.folds"] == 5
+    assert config["data.augment"] == "elastic+flip"
+    assert config["train.loss"] == "1*bce+1*dice"
+    assert config["optim.optimizer"] == "adamp"
+
+
+def test_a_flag_overrides_one_key_of_the_recipe():
+    before, after = flatten(recipe("hrnet_small")), flatten(parse("--model", "hrnet_small", "--lr", "0.5"))
+    assert {key for key in before if before[key] != after[key]} == {"optim.lr"}
+
+
+def test_the_demo_preset_swaps_in_a_small_network_whatever_the_model():
+    config = flatten(parse("--model", "hrnet", "--preset", "demo", "--folds", "4"))
+    assert (config["model.model"], config["data.folds"]) == ("hrnet_small", 4)
+
+
+def test_flags_are_unique_over_the_whole_tree():
+    leaves = [key.split(".")[1] for key in flatten(recipe("hrnet"))]
+    assert len(leaves) == len(set(leaves))
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_every_network_has_a_recipe_of_its_own_name(model):
+    assert recipe(model).model.model == model
+
+
+def test_every_recipe_and_preset_is_a_valid_config():
+    for build in RECIPES.values():
+        for preset in PRESETS.values():
+            preset(build())
+
+
+def test_the_cluster_is_no_part_of_what_is_learnt():
+    config = recipe("hrnet_small")
+    elsewhere = replaced(config, {"cluster.workers_per_fold": 2, "cluster.folds_at_once": 3})
+    assert identity(config) == identity(elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--model", "hrnot"], "--model hrnot is not known.*hrnet_small"),
+        (["--size", "1000"], "multiple of 32.*got 1000; try 992"),
+        (["--size", "-64"], "multiple of 32.*got -64; try 64"),
+        (["--folds", "1"], "--folds must be at least 2, got 1"),
+        (["--batch", "0"], "--batch must be at least 1, got 0"),
+        (["--batch", "6", "--workers-per-fold", "4"], "--batch 6 can't be shared by 4.*--batch 8"),
+        (["--batch", "5", "--accumulate", "2"], "--batch 5 can't be split.*--batch 6"),
+        (["--precision", "fp8"], "--precision fp8 is not known; choose one of: auto, bf16"),
+        (["--optimizer", "lion"], "--optimizer lion is not known"),
+        (["--feed", "tape"], "--feed tape is not known"),
+        (["--lr", "0"], "--lr and --clip must be above 0"),
+        (["--lr", "nan"], "--lr and --clip must be above 0"),
+        (["--minutes", "-1"], "--minutes must not be negative"),
+        (["--ema", "1"], r"--warmup and --ema must be in \[0, 1\)"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_with_the_remedy(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence) as caught:
+        parse(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_key_lists_the_known_ones():
+    with pytest.raises(ValueError, match=re.escape("no config key optim.rate; known: model.model")):
+        replaced(recipe("hrnet"), {"optim.rate": 1.0})
