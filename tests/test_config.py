@@ -35,7 +35,10 @@ def test_without_a_flag_the_recipe_is_the_reports_best_network():
 
 
 def test_a_flag_overrides_one_key_of_the_recipe():
-    before, after = flatten(recipe("hrnet_small")), flatten(parse("--model", "hrnet_small", "--lr", "0.5"))
+    before, after = (
+        flatten(recipe("hrnet_small")),
+        flatten(parse("--model", "hrnet_small", "--lr", "0.5")),
+    )
     assert {key for key in before if before[key] != after[key]} == {"optim.lr"}
 
 

@@ -1,38 +1,38 @@
 """From logits in the model frame to runs in the source frame, upsampling only where a class is.
 
-Axes: C classes, h w pixels of the model frame, H W of the source frame. What comes out is what
-torch.nn.functional.interpolate(bilinear, align_corners=False) to the source size, sigmoid and `>
-probability` give. Where source / model is a power of two the bilinear weights are exact; elsewhere
-OpenCV and torch round them differently in the last bit, so that a pixel whose probability lies
-within 2e-6 of the threshold may differ (6 of 670 million did in trials at 12 pairs of sizes).
+Axes: C classes, h w pixels of the model frame, H W of the source frame.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from math import gcd
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from handray.inference.upsample import Box, Upsample, aligned_box
 from handray.masks.rle import Runs, encode_box
 
 
 def runs_from_logits(
-    logits_CHW: NDArray[np.float32], source_hw: tuple[int, int], probability: float = 0.5
+    logits_CHW: NDArray[np.float32],
+    source_hw: tuple[int, int],
+    probability: float = 0.5,
+    upsample: Upsample = aligned_box,
 ) -> list[Runs]:
     """Each class's pixels with a probability strictly above the given one, in the source image.
 
-    `logits_CHW` is float32 (C, h, w) of any range. Raises ValueError for another dtype or number of
+    `logits_CHW` is float32 (C, h, w) of any range; see upsample.py for where its pixels lie. Raises ValueError for another dtype or number of
     axes, and for a probability outside (0, 1).
     """
-    return runs_at_levels(logits_CHW, source_hw, [probability])[0]
+    return runs_at_levels(logits_CHW, source_hw, [probability], upsample)[0]
 
 
 def runs_at_levels(
-    logits_CHW: NDArray[np.float32], source_hw: tuple[int, int], probabilities: Sequence[float]
+    logits_CHW: NDArray[np.float32],
+    source_hw: tuple[int, int],
+    probabilities: Sequence[float],
+    upsample: Upsample = aligned_box,
 ) -> list[list[Runs]]:
     """runs_from_logits at several probabilities for one resize a class: [level][class], nested."""
     if logits_CHW.ndim != 3 or logits_CHW.dtype != np.float32:
@@ -42,7 +42,7 @@ def runs_at_levels(
     thresholds = [logit_threshold(probability) for probability in probabilities]
     levels: list[list[Runs]] = [[] for _ in thresholds]
     for logit_hw in logits_CHW:
-        box = _resized_box(logit_hw, source_hw, min(thresholds))
+        box = upsample(logit_hw, source_hw, min(thresholds))
         for level, threshold in zip(levels, thresholds, strict=True):
             level.append(_runs_above(box, threshold, source_hw[1]))
     return levels
@@ -83,52 +83,7 @@ def _sigmoid(x: float) -> np.float32:
     return torch.full((32,), x).sigmoid().numpy()[0]
 
 
-@dataclass(frozen=True)
-class _Box:
-    """Logits (float32, height and width of the box) at (y0, x0) of the source image."""
-
-    logit: NDArray[np.float32]
-    y0: int
-    x0: int
-
-
-def _runs_above(box: _Box | None, threshold: float, width: int) -> Runs:
+def _runs_above(box: Box | None, threshold: float, width: int) -> Runs:
     if box is None:
         return np.zeros(0, np.int32)
     return encode_box(box.logit > threshold, box.y0, box.x0, width)
-
-
-def _resized_box(
-    logit_hw: NDArray[np.float32], source_hw: tuple[int, int], threshold: float
-) -> _Box | None:
-    """A box of the upsampled plane with all that is above the threshold; None if nothing is."""
-    x, y, width, height = cv2.boundingRect((logit_hw > threshold).view(np.uint8))
-    if not width:
-        return None
-    rows = _snapped(y, y + height, logit_hw.shape[0], source_hw[0])
-    columns = _snapped(x, x + width, logit_hw.shape[1], source_hw[1])
-    crop = logit_hw[rows.model, columns.model]
-    size = (columns.source.stop - columns.source.start, rows.source.stop - rows.source.start)
-    resized = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_LINEAR), np.float32)
-    return _Box(resized, rows.source.start, columns.source.start)
-
-
-@dataclass(frozen=True)
-class _Span:
-    """The same stretch of one axis in both frames."""
-
-    model: slice
-    source: slice
-
-
-def _snapped(first: int, last: int, model: int, source: int) -> _Span:
-    """The stretch first..last and a pixel around it, widened to whole pixels of both frames.
-
-    With source / model = p / q in lowest terms these are the multiples of q; resizing such a
-    stretch alone samples it at the same places as resizing the whole does.
-    """
-    q = model // gcd(source, model)
-    p = source // gcd(source, model)
-    start = max(first - 1, 0) // q
-    stop = -(-min(last + 1, model) // q)
-    return _Span(slice(start * q, stop * q), slice(start * p, stop * p))

@@ -322,12 +322,13 @@ def test_the_job_answers_bad_input_with_one_sentence_and_exit_code_2(tmp_path):
 
 def test_ctrl_c_leaves_no_half_written_file(tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "jobs/make_phantoms.py", "--people", "40", "--out", str(out)]
+    command = [sys.executable, "jobs/make_phantoms.py", "--out", str(out)]
+    command += ["--people", "100", "--size", "512"]  # enough for several processes
     job = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     while job.poll() is None and not list(out.rglob("*.png")):
         time.sleep(0.05)
     job.send_signal(signal.SIGINT)
-    _, errors = job.communicate(timeout=30)
+    _, errors = job.communicate(timeout=120)
     assert job.returncode == 130
     assert "the same command goes on" in errors
     assert not list(out.rglob(".*.part"))
