@@ -8,7 +8,7 @@ DEMO_DATA := phantoms/demo
 .PHONY: demo install test lint
 
 demo: install
-	$(BIN)/python jobs/make_phantoms.py --people 48 --test-people 12 --size 512 --out $(DEMO_DATA)
+	$(BIN)/python jobs/make_phantoms.py --people 40 --test-people 10 --size 1024 --out $(DEMO_DATA)
 	$(BIN)/python jobs/train_kfold.py --model hrnet --preset demo --data $(DEMO_DATA) --name demo
 
 install: $(INSTALLED)

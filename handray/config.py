@@ -105,7 +105,7 @@ class TrainConfig:
 
     loss: str = _option("1*bce+1*dice", "weighted sum of losses, e.g. 7*bce+3*dice")
     batch: int = _option(4, "images of one optimiser step, over all workers of a fold")
-    accumulate: int = _option(1, "parts that a batch is worked through in, to save memory")
+    accumulate: int = _option(2, "parts that a batch is worked through in, to save memory")
     epochs: int = _option(50, "epochs a fold")
     minutes: float = _option(0.0, "wall minutes a fold instead of --epochs; 0: epochs count")
     precision: str = _option("auto", "arithmetic, one of: " + ", ".join(PRECISIONS))
@@ -222,7 +222,7 @@ def hrnet_small() -> Config:
         model=ModelConfig(model="hrnet_small"),
         data=DataConfig(size=256),
         optim=OptimConfig(optimizer="adamw", lr=1.5e-3, weight_decay=0.01, ema=0.99),
-        train=TrainConfig(batch=4, epochs=60),
+        train=TrainConfig(accumulate=1, epochs=60),
     )
 
 
@@ -252,7 +252,7 @@ def demo(_: Config) -> Config:
             "data.augment": "affine+elastic+flip+rbc",
             "data.folds": 3,
             "data.passes": 6,
-            "train.minutes": 5.0,
+            "train.minutes": 6.0,
             "cluster.folds_at_once": 3,
         },
     )

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from handray.cluster.board import start_board
 from handray.cluster.kfold import Listener, fetch_folder, run_folds
-from handray.cluster.runtime import plan, smallest_store
+from handray.cluster.runtime import count, plan, smallest_store
 from handray.cluster.worker import FoldTask
 from handray.config import Config
 from handray.data.radiographs import DataFolder
@@ -101,7 +101,8 @@ class Experiment:
         """Train folds; fold to one sentence for those that failed."""
         board = start_board()
         source, mean, std = self._source(board)
-        shares = plan(self.config.cluster, len(folds), isinstance(source, StreamedRows))
+        streamed = isinstance(source, StreamedRows)
+        shares = plan(self.config.cluster, len(folds), streamed, count("CPU"), count("GPU"))
         device = "one GPU" if shares.use_gpu else f"{shares.threads} CPU thread(s)"
         print(
             f"Training {len(folds)} folds, {shares.at_once} at a time, "

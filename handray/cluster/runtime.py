@@ -60,25 +60,27 @@ def start_ray(verbose: bool) -> str:
         for name in QUIET:
             logging.getLogger(name).setLevel(logging.ERROR)
     DataContext.get_current().enable_progress_bars = verbose
-    cpus, gpus = _count("CPU"), _count("GPU")
+    cpus, gpus = count("CPU"), count("GPU")
     nodes = sum(node["Alive"] for node in ray.nodes())
     where = f"the cluster at {address}" if address else "this machine"
     return f"Ray on {where}: {nodes} node{'s'[: nodes != 1]}, {cpus} CPUs, {gpus} GPUs"
 
 
-def plan(config: ClusterConfig, folds: int, streamed: bool) -> Plan:
-    """Share the resources out: one rank a GPU, or all CPUs to the folds that run at once.
+def plan(config: ClusterConfig, folds: int, streamed: bool, cpus: int, gpus: int) -> Plan:
+    """Share the machines out: one rank a GPU, or all CPUs to the folds that run at once.
 
     Args:
         config: ranks a fold, and folds at once where the user said so.
         folds: folds that are still to be trained.
         streamed: images are decoded while training, which takes at least one CPU.
+        cpus: CPUs of all nodes.
+        gpus: GPUs of all nodes.
 
     Raises:
         ValueError: more ranks than GPUs.
 
     """
-    cpus, gpus, ranks = _count("CPU"), _count("GPU"), config.workers_per_fold
+    ranks = config.workers_per_fold
     if gpus and ranks > gpus:
         raise ValueError(f"--workers-per-fold {ranks}: the cluster has only {gpus} GPUs")
     fitting = gpus // ranks if gpus else 1
@@ -102,5 +104,6 @@ def smallest_store() -> int:
     return int(min(stores))
 
 
-def _count(resource: str) -> int:
+def count(resource: str) -> int:
+    """CPUs or GPUs of the whole cluster."""
     return int(ray.cluster_resources().get(resource, 0))

@@ -58,9 +58,9 @@ def baseline_box(
 ) -> Box | None:
     """The same values as torch's interpolate (bilinear, align_corners=False) of the whole plane.
 
-    Where source / model is a power of two the bilinear weights are exact; elsewhere OpenCV and torch
-    round them differently in the last bit, so that a pixel whose probability lies within 2e-6 of
-    the threshold may differ (6 of 670 million did in trials at 12 pairs of sizes).
+    Where source / model is a power of two the bilinear weights are exact; elsewhere OpenCV and
+    torch round them differently in the last bit, so that a pixel whose probability lies within 2e-6
+    of the threshold may differ (6 of 670 million did in trials at 12 pairs of sizes).
     """
     x, y, width, height = cv2.boundingRect((logit_hw > threshold).view(np.uint8))
     if not width:

@@ -16,7 +16,7 @@ class RunFolder:
     """``runs/<name>``: config.json says what it is of, summary.json that it is finished."""
 
     def __init__(self, name: str) -> None:
-        if not name or Path(name).name != name:
+        if name in ("", "..") or Path(name).name != name:
             raise ValueError(f"--name {name}: a run's name can't be empty or hold a slash")
         self.name = name
         self.path = (Path(RUNS) / name).absolute()

@@ -87,5 +87,5 @@ def test_an_unknown_name_lists_the_known_ones():
 
 def test_an_argument_that_albumentations_would_ignore_is_an_error(monkeypatch):
     monkeypatch.setitem(TRANSFORMS, "old", lambda _: A.GaussNoise(var_limit=(10, 50)))
-    with pytest.raises(ValueError, match="--augment old: .*var_limit"):
+    with pytest.raises(ValueError, match=r"--augment old: .*var_limit"):
         build("old", SIZE)

@@ -21,7 +21,7 @@ from handray.data.stream import (
 )
 
 FRAME = Frame(size=64, classes=29)
-ROWS = [5, 0, 13, 5]
+ROWS = [5, 0, 12, 5]
 
 
 @pytest.fixture(scope="module")

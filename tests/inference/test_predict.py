@@ -116,7 +116,7 @@ def test_logits_of_another_shape_or_dtype_are_refused(logits):
 
 @pytest.mark.parametrize("model_hw, source_hw", SIZES)
 def test_aligned_upsampling_meets_each_logit_where_its_label_was_taken(model_hw, source_hw):
-    """A logit that grows with the source's x comes back as x itself, so cuts lie where they must."""
+    """A logit that grows with the source's x comes back as x, so cuts lie where they must."""
     rows, columns = (nearest_positions(s, m) for s, m in zip(source_hw, model_hw, strict=True))
     for cut in (source_hw[1] // 4, source_hw[1] // 2):
         right = np.tile((columns - cut + 0.5).astype(np.float32), (model_hw[0], 1))

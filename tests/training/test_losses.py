@@ -33,7 +33,9 @@ def test_bce_and_its_gradient_are_torchs_own(scale):
 def test_dice_is_taken_of_each_image_and_class_and_then_averaged():
     # Image 0: both pixels hit, (2*2+1)/(2+2+1) = 1. Image 1: one of two, (2*1+1)/(1+2+1) = 3/4.
     logits = torch.tensor([[[[BIG, BIG]]], [[[BIG, -BIG]]]])
-    assert LOSSES["dice"](logits, torch.ones(2, 1, 1, 2)).item() == pytest.approx(1 - (1 + 0.75) / 2)
+    assert LOSSES["dice"](logits, torch.ones(2, 1, 1, 2)).item() == pytest.approx(
+        1 - (1 + 0.75) / 2
+    )
 
 
 def test_an_absent_class_costs_nothing_where_nothing_is_predicted():

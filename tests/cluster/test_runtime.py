@@ -1,0 +1,37 @@
+"""How folds share machines."""
+
+import pytest
+
+from handray.cluster.runtime import TRIAL_CPUS, plan
+from handray.config import ClusterConfig
+
+
+def test_without_a_gpu_one_fold_at_a_time_has_all_cpus():
+    shares = plan(ClusterConfig(), folds=5, streamed=False, cpus=8, gpus=0)
+    assert (shares.at_once, shares.ranks, shares.threads, shares.use_gpu) == (1, 1, 8, False)
+
+
+def test_folds_run_side_by_side_one_gpu_each_and_share_the_cpus():
+    shares = plan(ClusterConfig(), folds=5, streamed=False, cpus=40, gpus=4)
+    assert (shares.at_once, shares.threads, shares.use_gpu) == (4, 8, True)
+    pairs = plan(ClusterConfig(workers_per_fold=2), folds=5, streamed=False, cpus=40, gpus=4)
+    assert (pairs.at_once, pairs.ranks) == (2, 2)
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 3, 8])
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_trials_and_ranks_never_hold_more_cpus_than_there_are(cpus, ranks, at_once, streamed):
+    config = ClusterConfig(workers_per_fold=ranks, folds_at_once=at_once)
+    shares = plan(config, 3, streamed, cpus, 0)
+    held = shares.at_once * (shares.ranks * shares.cpus + TRIAL_CPUS)
+    assert held <= cpus + TRIAL_CPUS * at_once
+    assert shares.cpus > 0
+    if streamed and cpus > 1:
+        assert cpus - held >= 0.99, "a CPU decodes"
+
+
+def test_more_ranks_than_gpus_are_refused():
+    with pytest.raises(ValueError, match="--workers-per-fold 8: the cluster has only 4 GPUs"):
+        plan(ClusterConfig(workers_per_fold=8), 5, False, cpus=40, gpus=4)

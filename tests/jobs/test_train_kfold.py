@@ -1,0 +1,325 @@
+"""jobs/train_kfold.py as a user starts it: to the end, after a kill, and with bad input."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from handray.data.radiographs import read_folder, read_truth
+from handray.inference.score import score
+from handray.inference.submission import read_submission
+from handray.training.state import load_network
+
+JOBS = Path(__file__).parents[2] / "jobs"
+SMALL = [
+    *("--model", "hrnet_small", "--size", "64", "--folds", "2", "--batch", "4", "--seed", "1"),
+    *("--weights", "none", "--augment", "flip", "--passes", "3", "--name", "small"),
+]
+
+
+def start(job: str, *arguments: object, folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """A job in a process group of its own, started in ``folder``."""
+    known = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")}
+    return subprocess.Popen(
+        [sys.executable, str(JOBS / job), *map(str, arguments)],
+        cwd=folder,
+        env=known | environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def run(job: str, *arguments: object, folder: Path, **environment: str) -> tuple[int, str]:
+    """Exit code and output of a job."""
+    process = start(job, *arguments, folder=folder, **environment)
+    output, _ = process.communicate(timeout=400)
+    return process.returncode, output
+
+
+def mlflow_runs(folder: Path):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/runs/mlflow.db")
+    experiment = client.get_experiment_by_name("handray")
+    return client, client.search_runs([experiment.experiment_id])
+
+
+def wait_for(condition, process: subprocess.Popen[str], seconds: float = 240) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < limit, "waited too long"
+        time.sleep(0.1)
+
+
+def train_workers(session: int) -> list[int]:
+    """Processes of Ray Train's workers that belong to one driver's session."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                title = (entry / "cmdline").read_bytes()
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            marker = f"HANDRAY_TEST_SESSION={session}".encode()
+            if b"RayTrainWorker" in title and marker in environment:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def trained(phantoms, tmp_path_factory) -> tuple[Path, str]:
+    """A whole small training with two ranks a fold, killed twice on its way.
+
+    First one of its workers dies, then the driver and all of Ray; the same command ends it.
+    """
+    folder = tmp_path_factory.mktemp("train")
+    arguments = [*SMALL, "--epochs", 4, "--workers-per-fold", 2, "--data", phantoms]
+    process = start("train_kfold.py", *arguments, folder=folder, HANDRAY_TEST_SESSION="7")
+    storage = folder / "runs/small/ray"
+    checkpoints = storage.glob
+    wait_for(lambda: any(checkpoints("fold0/checkpoint_*/last.pt")), process)
+    victims = train_workers(7)
+    assert len(victims) == 2, "two ranks train the fold"
+    os.kill(victims[-1], signal.SIGKILL)
+    wait_for(lambda: set(train_workers(7)) - set(victims), process)
+    wait_for(lambda: any(checkpoints("fold1/checkpoint_*/last.pt")), process)
+    first_fold = (folder / "runs/small/fold0/best.pt").stat()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    code, output = run("train_kfold.py", *arguments, folder=folder)
+    assert code == 0, output
+    assert (folder / "runs/small/fold0/best.pt").stat() == first_fold, "not trained again"
+    return folder, output
+
+
+def test_after_two_kills_every_fold_has_every_epoch_once(trained):
+    folder, _ = trained
+    for fold in (0, 1):
+        history = json.loads((folder / f"runs/small/fold{fold}/history.json").read_text())
+        assert [record["epoch"] for record in history] == [1, 2, 3, 4]
+    assert not list((folder / "runs/small").glob("*.partial"))
+
+
+def test_output_has_every_test_image_and_class_in_the_competitions_format(trained, phantoms):
+    folder, _ = trained
+    table = pd.read_csv(folder / "runs/small/output.csv", keep_default_na=False)
+    data = read_folder(phantoms)
+    expected = [(image.name, name) for image in data.test for name in data.class_names]
+    assert list(table.columns) == ["image_name", "class", "rle"]
+    assert list(zip(table["image_name"], table["class"], strict=True)) == expected
+
+
+def test_out_of_fold_masks_cover_every_training_image_and_score_what_the_summary_says(
+    trained, phantoms
+):
+    folder, _ = trained
+    data, home = read_folder(phantoms), folder / "runs/small"
+    summary = json.loads((home / "summary.json").read_text())
+    out_of_fold = read_submission(home / "oof.csv")
+    assert out_of_fold.image_names == tuple(image.name for image in data.train)
+    labels = {image.name: image.polygons for image in data.train}
+    assert summary["oof_dice_mean"] == pytest.approx(score(out_of_fold, labels).dice())
+    truth = read_truth(phantoms, data)
+    test = score(read_submission(home / "output.csv"), truth).dice()
+    assert summary["test_dice_mean"] == pytest.approx(test)
+    assert summary["seconds"] > 0
+    for fold, dice in enumerate(summary["fold_dice"]):
+        part = read_submission(home / f"fold{fold}/oof.csv")
+        assert dice == pytest.approx(score(part, labels).dice()), "as the ranks validated it"
+
+
+def test_a_checkpoint_has_all_that_prediction_needs(trained):
+    folder, _ = trained
+    home = folder / "runs/small/fold1"
+    weights, about = load_network(home / "best.pt")
+    assert about["config"]["model"]["model"] == "hrnet_small"
+    assert len(about["class_names"]) == 29
+    assert (about["size"], about["fold"]) == (64, 1)
+    assert 0 < about["mean"] < 255
+    assert all(isinstance(value, torch.Tensor) for value in weights.values())
+    assert "optimizer" in torch.load(home / "last.pt", weights_only=True)
+
+
+def test_folds_keep_people_apart(trained):
+    table = pd.read_csv(trained[0] / "runs/small/folds.csv")
+    assert (table.groupby("person")["fold"].nunique() == 1).all()
+    assert set(table.columns) == {"image_name", "person", "side", "bend", "fold"}
+
+
+def test_mlflow_has_one_parent_and_a_child_a_fold_with_curves_and_artifacts(trained):
+    folder, _ = trained
+    client, runs = mlflow_runs(folder)
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if run not in parents]
+    assert len(parents) == 1 and len(children) == 2, "no lost and no double runs"
+    parent = parents[0]
+    assert all(run.info.status == "FINISHED" for run in runs)
+    assert all(c.data.tags["mlflow.parentRunId"] == parent.info.run_id for c in children)
+    assert parent.data.params["data.size"] == "64"
+    assert parent.data.params["optim.optimizer"] == "adamw"
+    assert parent.data.tags["weights"] == "none"
+    assert parent.data.metrics.keys() >= {"oof_dice_mean", "test_dice_mean"}
+    names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
+    assert names >= {"output.csv", "output.json", "oof.csv", "folds.csv", "config.json"}
+    for child in children:
+        steps = [m.step for m in client.get_metric_history(child.info.run_id, "loss")]
+        assert steps == [1, 2, 3, 4]
+        assert "dice_of/Pisiform" in child.data.metrics
+        names = {artifact.path for artifact in client.list_artifacts(child.info.run_id)}
+        assert names >= {"best.pt", "history.json", "oof.csv", "output.csv"}
+        assert "last.pt" not in names, "optimiser states stay at home"
+
+
+def test_the_end_shows_dice_the_worst_classes_and_where_everything_lies(trained):
+    folder, output = trained
+    for part in (
+        "fold 0 ",
+        "fold 1 ",
+        "oof_dice_mean",
+        "Worst classes",
+        str(folder / "runs/small"),
+    ):
+        assert part in output
+    assert "Traceback" not in output
+    assert "raylet" not in output
+
+
+def test_a_finished_run_says_so_and_changes_nothing(trained, phantoms):
+    folder, _ = trained
+    home = folder / "runs/small"
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+    # Another number of workers is no other config.
+    code, output = run("train_kfold.py", *SMALL, "--epochs", 4, "--data", phantoms, folder=folder)
+    assert code == 0
+    assert "is finished; nothing to do" in output
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+
+
+def test_the_same_name_with_another_config_or_data_names_the_keys(trained, phantoms, tmp_path):
+    folder, _ = trained
+    arguments = [*SMALL, "--epochs", 5, "--data", phantoms]
+    code, output = run("train_kfold.py", *arguments, folder=folder)
+    assert code == 2
+    assert "another config or other data (train.epochs was 4, now 5)" in output
+    other = tmp_path / "other"
+    shutil.copytree(phantoms, other)
+    shutil.rmtree(other / "train/DCM/ID001")
+    shutil.rmtree(other / "train/outputs_json/ID001")
+    code, output = run("train_kfold.py", *SMALL, "--epochs", 4, "--data", other, folder=folder)
+    assert code == 2
+    assert "(data was " in output
+
+
+def test_runs_of_mlflow_vote_with_each_other_and_with_csvs(trained):
+    folder, _ = trained
+    _, runs = mlflow_runs(folder)
+    children = [r.info.run_id for r in runs if "mlflow.parentRunId" in r.data.tags]
+    code, output = run(
+        "ensemble.py", "--runs", ",".join(children), "--out", "voted.csv", folder=folder
+    )
+    assert code == 0, output
+    home = folder / "runs/small"
+    # int(0.7 * 2) = 1 vote of 2: the job's own vote of its folds.
+    assert (folder / "voted.csv").read_text() == (home / "output.csv").read_text()
+    parent = next(r.info.run_id for r in runs if "mlflow.parentRunId" not in r.data.tags)
+    csv = home / "fold0/output.csv"
+    arguments = ["--runs", parent, children[0], "--csv", csv, "--votes", 3, "--out", "all.csv"]
+    code, output = run("ensemble.py", *arguments, folder=folder)
+    assert code == 0, output
+    code, output = run("ensemble.py", "--runs", "0" * 32, "--out", "none.csv", folder=folder)
+    assert code == 2
+    assert f"--runs {'0' * 32}: no such run" in output
+    assert not (folder / "none.csv").exists()
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(phantoms, tmp_path):
+    arguments = [*SMALL, "--minutes", 60, "--data", phantoms]
+    process = start("train_kfold.py", *arguments, folder=tmp_path)
+    storage = tmp_path / "runs/small/ray"
+    wait_for(lambda: any(storage.glob("fold0/checkpoint_*/last.pt")), process)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "The same command goes on from the last checkpoint" in output
+    assert "Traceback" not in output
+    last = max(storage.glob("fold0/checkpoint_*/last.pt"), key=lambda path: path.stat().st_mtime)
+    assert torch.load(last, weights_only=True)["epoch"] >= 1
+    assert mlflow_runs(tmp_path)[1][-1].info.status in ("KILLED", "RUNNING")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--model", "hrnot"], "error: --model hrnot is not known; choose one of: hrnet, "),
+        (["--size", "1000"], "error: --size must be a multiple of 32"),
+        (["--folds", "1"], "error: --folds must be at least 2, got 1"),
+        (["--folds", "8"], "error: --folds is 8, but there are only 7 people"),
+        (["--augment", "swirl"], "error: --augment swirl is not known"),
+        (["--loss", "hinge"], "error: --loss hinge is not known"),
+        (["--name", "a/b"], "error: --name a/b: a run's name can't"),
+        (["--weights", "nothing.pt"], "error: --weights nothing.pt: no such file"),
+        (["--epochs", "many"], "error: argument --epochs: invalid int value: 'many'"),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence_and_leaves_nothing(arguments, sentence, phantoms, tmp_path):
+    code, output = run("train_kfold.py", "--data", phantoms, *arguments, folder=tmp_path)
+    assert code == 2, output
+    assert sentence in output
+    assert "Traceback" not in output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_images_names_the_layout(tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, output = run("train_kfold.py", "--data", "empty", folder=tmp_path)
+    assert code == 2
+    assert "train/DCM" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_all_faults_are_listed_together_and_skip_bad_would_go_on(phantoms, tmp_path):
+    bad = tmp_path / "bad"
+    shutil.copytree(phantoms, bad)
+    images = sorted((bad / "train/DCM").rglob("*.png"))
+    images[0].write_bytes(images[0].read_bytes()[:1000])
+    label = sorted((bad / "train/outputs_json").rglob("*.json"))[5]
+    label.write_text("{}")
+    code, output = run("train_kfold.py", "--data", bad, folder=tmp_path)
+    assert code == 2
+    assert images[0].name in output and label.name in output
+    assert "annotations" in output and "--skip-bad" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["bad"]
+    data = read_folder(bad)
+    assert len(data.train) == 11
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes to read-only folders as well")
+def test_a_read_only_folder_is_told_before_anything_starts(phantoms, tmp_path):
+    tmp_path.chmod(0o500)
+    code, output = run("train_kfold.py", "--data", phantoms, folder=tmp_path)
+    assert code == 2
+    assert "error: " in output
+
+
+def test_an_image_counts_once_whatever_the_ranks(trained, phantoms):
+    """13 images in 2 folds and 2 ranks: one rank of a fold validates one image fewer."""
+    table = pd.read_csv(trained[0] / "runs/small/folds.csv")
+    sizes = table["fold"].value_counts().to_numpy()
+    assert np.any(sizes % 2), "an odd count, so that ranks differ"
+    for fold in (0, 1):
+        part = read_submission(trained[0] / f"runs/small/fold{fold}/oof.csv")
+        held_out = table.loc[table["fold"] == fold, "image_name"]
+        assert sorted(part.image_names) == sorted(held_out)
