@@ -26,7 +26,7 @@ def run_job(main: Callable[[], int | None]) -> NoReturn:
         code = main() or 0
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted; the same command goes on", file=sys.stderr)
         code = 130
     except (ValueError, OSError) as error:
         if os.environ.get("HANDRAY_TRACEBACK"):

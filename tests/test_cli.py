@@ -29,7 +29,7 @@ def test_a_jobs_value_is_its_exit_code(value, code):
             "error: o.csv: No space left on device\n",
         ),
         (OSError("no route"), 2, "error: no route\n"),
-        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command goes on\n"),
     ],
 )
 def test_mistakes_are_one_sentence(error, code, said, capsys):

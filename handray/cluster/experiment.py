@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,8 +69,8 @@ class Experiment:
         except KeyboardInterrupt:
             tracker.end("parent", "KILLED")
             print(
-                f"Stopped. The same command goes on from the last checkpoint of each fold, at most "
-                f"{self.config.cluster.checkpoint_minutes:g} minutes or an epoch ago.",
+                f"Stopped. Folds go on from their last checkpoints, which are at most an epoch or "
+                f"{self.config.cluster.checkpoint_minutes:g} minutes old.",
                 file=sys.stderr,
             )
             raise
@@ -126,10 +127,14 @@ class Experiment:
             )
             for fold in folds
         ]
-        training = set(folds)
+        training, told = set(folds), threading.Event()
+        rounds = -(-len(folds) // shares.at_once)
 
         def lines() -> list[str]:
             words = ray.get(board.read.remote())[0]
+            if words and not told.is_set():
+                told.set()
+                live.say(_forecast(next(iter(words.values())), rounds))
             return [fold_line(fold, words.get(fold)) for fold in sorted(training)]
 
         with LiveLines(lines) as live:
@@ -229,6 +234,15 @@ def _exists(path: str) -> bool:
 
 def _decode_lines(board: Any, total: int) -> list[str]:
     return [f"decoded {ray.get(board.read.remote())[2]} of {total} images"]
+
+
+def _forecast(word: dict[str, Any], rounds: int) -> str:
+    """After the first step: in which arithmetic, and how long it will take."""
+    fold = word["seconds_left"]
+    return (
+        f"Arithmetic: {word['precision']}. A fold will take about {duration(fold)}"
+        + (f", all of them {duration(rounds * fold)}" if rounds > 1 else "")
+    )
 
 
 def _farewell(home: RunFolder, tracker: Tracker, folds: int, seconds: float) -> str:

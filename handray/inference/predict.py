@@ -22,8 +22,8 @@ def runs_from_logits(
 ) -> list[Runs]:
     """Each class's pixels with a probability strictly above the given one, in the source image.
 
-    `logits_CHW` is float32 (C, h, w) of any range; see upsample.py for where its pixels lie. Raises ValueError for another dtype or number of
-    axes, and for a probability outside (0, 1).
+    `logits_CHW` is float32 (C, h, w) of any range; upsample.py says where its pixels lie. Raises
+    ValueError for another dtype or number of axes, and for a probability outside (0, 1).
     """
     return runs_at_levels(logits_CHW, source_hw, [probability], upsample)[0]
 

@@ -45,8 +45,11 @@ class RunFolder:
                     f"run {self.name} in {self.path} has another config or other data "
                     f"({'; '.join(differing)}); take another --name, or remove the folder"
                 )
-        with tempfile.TemporaryFile(dir=self._nearest()):
-            pass
+        try:
+            with tempfile.TemporaryFile(dir=self._nearest()):
+                pass
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def require_space(self, needed: int) -> None:
         """Raise OSError where the folder's disk can't take ``needed`` more bytes."""

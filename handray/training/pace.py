@@ -21,7 +21,7 @@ class Pace:
     ) -> None:
         self.ranks, self.state = ranks, state
         self.budget = 60 * config.minutes
-        self.total_steps = config.epochs * steps_an_epoch
+        self.epochs, self.total_steps = config.epochs, config.epochs * steps_an_epoch
         self.started = time.monotonic() - state.seconds
         self.step_seconds = 0.0
         self.look(state.steps)
@@ -55,7 +55,8 @@ class Pace:
         return min(1.0, reckoned / max(self.budget - self.state.validation_seconds, 1e-6))
 
     def seconds_left(self, steps: int) -> float:
-        """Wall seconds until the end; validations of epochs to come are not reckoned in."""
+        """Wall seconds until the end, as far as steps and validations are known by now."""
         if self.budget:
             return max(0.0, self.budget - self.now())
-        return (self.total_steps - steps) * self.step_seconds
+        validations = (self.epochs - self.state.epoch) * self.state.validation_seconds
+        return (self.total_steps - steps) * self.step_seconds + validations

@@ -309,7 +309,7 @@ def test_the_job_draws_then_says_that_nothing_is_to_do(tmp_path):
     arguments = ("--people", "1", "--test-people", "0", "--size", "64", "--out", f"{tmp_path}/out")
     first, second = run_job(*arguments), run_job(*arguments)
     assert (first.returncode, second.returncode) == (0, 0)
-    assert "2/2 films" in first.stderr
+    assert "1 people to train on, 0 to test on, two films of 64 px each" in first.stdout
     assert "already drawn" in second.stdout
 
 

@@ -253,7 +253,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(phantoms, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "The same command goes on from the last checkpoint" in output
+    assert "interrupted; the same command goes on" in output
     assert "Traceback" not in output
     last = max(storage.glob("fold0/checkpoint_*/last.pt"), key=lambda path: path.stat().st_mtime)
     assert torch.load(last, weights_only=True)["epoch"] >= 1
