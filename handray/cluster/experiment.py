@@ -32,7 +32,7 @@ from handray.data.stream import (
 )
 from handray.reporting.console import LiveLines, duration, fold_line
 from handray.reporting.results import conclude
-from handray.reporting.run_folder import RunFolder
+from handray.reporting.run_folder import RunFolder, write_json
 from handray.reporting.tracking import Tracker
 
 
@@ -77,13 +77,19 @@ class Experiment:
         finally:
             seconds = before + time.monotonic() - started
             self.home.note(seconds=seconds)
+        for fold in missing:
+            if not self.home.fold(fold).exists():
+                failures.setdefault(fold, "ended without a result; -v shows what Ray has to say")
         if failures:
             return self._fail(failures, tracker)
         summary = conclude(self.data, self.home, len(folds), seconds)
         numbers = {key: value for key, value in summary.items() if isinstance(value, float)}
         tracker.log_numbers("parent", numbers)
         tracker.log_files("parent", [p for p in sorted(self.home.path.iterdir()) if p.is_file()])
+        tracker.log_json("parent", "summary.json", summary)
         tracker.end("parent")
+        # Last, since it says that the run is finished.
+        write_json(self.home.path / "summary.json", summary)
         if "://" not in self.storage:
             shutil.rmtree(self.storage, ignore_errors=True)
         print(summary["table"])

@@ -14,14 +14,14 @@ from handray.inference.submission import Submission, read_submission, write_subm
 from handray.masks.rle import RunRows
 from handray.reporting.console import dice_table
 from handray.reporting.overlay import save_overlays
-from handray.reporting.run_folder import RunFolder, write_json
+from handray.reporting.run_folder import RunFolder
 
 PICTURES = 3
 """Radiographs in the overlay picture."""
 
 
 def conclude(data: DataFolder, run: RunFolder, folds: int, seconds: float) -> dict[str, Any]:
-    """Vote and score the folds; leaves output.csv, oof.csv, overlay.png and summary.json.
+    """Vote and score the folds; leaves output.csv, oof.csv and overlay.png.
 
     Args:
         data: what was trained on.
@@ -50,16 +50,13 @@ def conclude(data: DataFolder, run: RunFolder, folds: int, seconds: float) -> di
         if truth and len(truth) == len(data.test):
             numbers["test_dice_mean"] = score(shown, truth).dice()
     _picture(run.path / "overlay.png", data, shown)
-    summary = {
+    return {
         **numbers,
         "fold_dice": fold_dice,
         "class_dice": class_dice,
         "seconds": round(seconds, 1),
         "table": dice_table(fold_dice, class_dice, numbers),
     }
-    # Last, since it says that the run is finished.
-    write_json(run.path / "summary.json", summary)
-    return summary
 
 
 def _best_dice(home: Path) -> float:

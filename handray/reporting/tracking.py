@@ -10,7 +10,7 @@ from typing import Any
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -87,9 +87,9 @@ class Tracker:
         for file in files:
             self.client.log_artifact(self.ids[key], str(file))
 
-    def tag(self, key: str, name: str, value: str) -> None:
-        """Put a tag on a run."""
-        self.client.log_batch(self.ids[key], tags=[RunTag(name, value)])
+    def log_json(self, key: str, name: str, content: dict[str, Any]) -> None:
+        """Keep plain types among a run's artifacts."""
+        self.client.log_dict(self.ids[key], content, name)
 
     def end(self, key: str, status: str = "FINISHED") -> None:
         """Close a run as FINISHED, FAILED or KILLED."""
