@@ -245,9 +245,8 @@ def _decode_lines(board: Any, total: int) -> list[str]:
 def _forecast(word: dict[str, Any], rounds: int) -> str:
     """After the first step: in which arithmetic, and how long it will take."""
     fold = word["seconds_left"]
-    return (
-        f"Arithmetic: {word['precision']}. A fold will take about {duration(fold)}"
-        + (f", all of them {duration(rounds * fold)}" if rounds > 1 else "")
+    return f"Arithmetic: {word['precision']}. A fold will take about {duration(fold)}" + (
+        f", all of them {duration(rounds * fold)}" if rounds > 1 else ""
     )
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handray.bones import BONES
-from handray.data.film import expose
-from handray.data.hand import Hand, build_hand
-from handray.data.people import Person, draw_person, draw_pose
+from handray.data.hands.film import expose
+from handray.data.hands.hand import Hand, build_hand
+from handray.data.hands.people import Person, draw_person, draw_pose
 
 Floats = NDArray[np.float64]
 Polygons = dict[str, NDArray[np.int32]]

@@ -11,7 +11,7 @@ import pytest
 
 from handray.bones import BONES
 from handray.data import phantom_folder
-from handray.data.anatomy import anatomy, area_centre_spread, closed_spline, fitted_outline
+from handray.data.hands.anatomy import anatomy, area_centre_spread, closed_spline, fitted_outline
 from handray.data.phantom import draw_hand, draw_polygons
 from handray.data.phantom_folder import draw_folder
 

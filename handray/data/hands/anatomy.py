@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handray.bones import BONES
-from handray.data.outlines import control_points
+from handray.data.hands.outlines import control_points
 
 Floats = NDArray[np.float64]
 POINTS = 192  # of an outline
@@ -53,7 +53,7 @@ class Figures:
 @cache
 def anatomy() -> dict[str, Figures]:
     """The measured figures of each bone, in class order."""
-    table = resources.files("handray.data").joinpath("anatomy.csv").read_text("utf-8")
+    table = resources.files("handray.data.hands").joinpath("anatomy.csv").read_text("utf-8")
     rows = {row.pop("bone"): row for row in csv.DictReader(table.splitlines())}
     return {bone: Figures(**{key: float(rows[bone][key]) for key in rows[bone]}) for bone in BONES}
 

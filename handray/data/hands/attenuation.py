@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.data.hand import Bone
-from handray.data.outlines import kind
+from handray.data.hands.hand import Bone
+from handray.data.hands.outlines import kind
 
 Image = NDArray[np.float32]
 AnyFloats = NDArray[np.floating]

@@ -13,11 +13,11 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from handray.bones import BONES
-from handray.data.attenuation import add_bone, trabeculae
-from handray.data.extras import add_extras
-from handray.data.flesh import flesh_depth
-from handray.data.hand import Hand
-from handray.data.people import Person, normal
+from handray.data.hands.attenuation import add_bone, trabeculae
+from handray.data.hands.extras import add_extras
+from handray.data.hands.flesh import flesh_depth
+from handray.data.hands.hand import Hand
+from handray.data.hands.people import Person, normal
 
 Image = NDArray[np.float32]
 SHOULDER = 250  # the gray level that ever more attenuation approaches

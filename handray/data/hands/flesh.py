@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.data.anatomy import CHAINS
-from handray.data.hand import Bone, Hand
+from handray.data.hands.anatomy import CHAINS
+from handray.data.hands.hand import Bone, Hand
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.float32]

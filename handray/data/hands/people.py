@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handray.bones import BONES, CARPALS
-from handray.data.anatomy import CHAINS, anatomy
+from handray.data.hands.anatomy import CHAINS, anatomy
 
 Floats = NDArray[np.float64]
 

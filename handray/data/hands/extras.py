@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.data.hand import Bone, Hand
+from handray.data.hands.hand import Bone, Hand
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.float32]

@@ -13,9 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handray.bones import BONES, CARPALS
-from handray.data.anatomy import CHAINS, anatomy, area_centre_spread, closed_spline, fitted_outline
-from handray.data.outlines import LIES_ALONG_X, control_points
-from handray.data.people import Person, Pose, normal
+from handray.data.hands.anatomy import (
+    CHAINS,
+    anatomy,
+    area_centre_spread,
+    closed_spline,
+    fitted_outline,
+)
+from handray.data.hands.outlines import LIES_ALONG_X, control_points
+from handray.data.hands.people import Person, Pose, normal
 
 Floats = NDArray[np.float64]
 

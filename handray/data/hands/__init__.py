@@ -1,0 +1,1 @@
+"""How a made-up hand is built, from measured anatomy, and exposed on film."""
