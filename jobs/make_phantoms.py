@@ -5,7 +5,7 @@ OUT/test look like the competition's folders; what the test films show is kept i
 same arguments draw the same films on any machine; a drawing that was stopped goes on when started
 again.
 
-  python jobs/make_phantoms.py --out phantoms
+  python jobs/make_phantoms.py --people 24
   python jobs/make_phantoms.py --people 60 --test-people 10 --size 512 --out small_phantoms
 """
 
@@ -41,7 +41,12 @@ def _options() -> argparse.Namespace:
     add("--test-people", type=int, default=6, help="people in OUT/test (default: 6)")
     add("--size", type=int, default=2048, help="side of a film in pixels (default: 2048)")
     add("--seed", type=int, default=0, help="another seed, other people (default: 0)")
-    add("--out", type=Path, default=Path("phantoms"), help="folder (default: phantoms)")
+    add(
+        "--out",
+        type=Path,
+        default=Path("phantoms/default"),
+        help="folder (default: phantoms/default)",
+    )
     return parser.parse_args()
 
 

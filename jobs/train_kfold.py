@@ -22,10 +22,10 @@ from handray.data.folds import assign_folds, fold_table
 from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import DataFolder, faults_error, folder_digest, read_folder
 from handray.models.zoo import initial_weights, parameter_count
-from handray.reporting.console import Counting
+from handray.reporting.console import Counting, banner
 from handray.reporting.run_folder import RunFolder
 
-PHANTOMS = Path("phantoms")
+PHANTOMS = Path("phantoms/default")
 
 
 def main() -> int:
@@ -33,6 +33,8 @@ def main() -> int:
     options = _options()
     config = from_flags(options)
     _check_names(config)
+    if options.preset:
+        print(f"--preset {options.preset}: {config.model.model} at {config.data.size} px")
     data = _read_data(options)
     fold_of = assign_folds(data.train, config.data.folds, config.train.seed)
     facts = {**identity(config), "classes": len(data.class_names), "data": folder_digest(data)[:16]}
@@ -43,19 +45,25 @@ def main() -> int:
         print(f"Run {run.name} is finished; nothing to do. Remove {run.path} to train it again.")
         return 0
     # Ray and MLflow take seconds to import: most mistakes are told before.
-    from handray.cluster.experiment import Experiment, check_storage
-    from handray.cluster.runtime import start_ray
+    from handray.cluster.decoding import is_streamed
+    from handray.cluster.experiment import Experiment, check_reach
+    from handray.cluster.runtime import nodes, plan, start_ray
     from handray.reporting.tracking import start_tracking
 
     weights, origin = _weights(config, data, run)
     print(start_ray(options.verbose))
-    storage = f"{options.storage}/{run.name}" if options.storage else str(run.path / "ray")
-    check_storage(storage)
+    streamed = is_streamed(config, data)
+    folds = max(1, len(run.missing_folds(config.data.folds)))
+    shares = plan(config.cluster, folds, streamed, nodes())
     run.claim(facts)
+    storage = _storage(options, run)
+    check_reach(storage, data.train[0].image_path)
     run.note(weights=origin, skipped=[fault.path for fault in data.faults])
     fold_table(data.train, fold_of).to_csv(run.path / "folds.csv", index=False)
     tracker = start_tracking(run, facts, config.data.folds)
-    return Experiment(config, data, fold_of, run, storage, weights).run(tracker, options.verbose)
+    return Experiment(config, data, fold_of, run, storage, weights, shares, streamed).run(
+        tracker, options.verbose
+    )
 
 
 def _options() -> argparse.Namespace:
@@ -78,20 +86,23 @@ def _check_names(config: Config) -> None:
     """Raise ValueError for a policy or loss that isn't known, before anything is read."""
     from handray.data.augment import build
     from handray.training.losses import weighted_sum
+    from handray.training.optim import check_optimizer
 
     build(config.data.augment, config.data.size)
     weighted_sum(config.train.loss)
+    check_optimizer(config.optim.optimizer)
 
 
 def _read_data(options: argparse.Namespace) -> DataFolder:
     """The data set of --data, else data/, else the phantoms; its faults end the job."""
-    root = options.data or ("data" if Path("data/train/DCM").is_dir() else None)
+    root = options.data or ("data" if Path("data").exists() else None)
     if root is None:
         root = PHANTOMS
-        bar = "*" * 88
         print(
-            f"{bar}\n** NO DATA SET in data/ and no --data: training on MADE-UP HANDS in {root}/ "
-            f"instead.\n** They show that all works; they are no substitute for X-rays.\n{bar}"
+            banner(
+                f"NO DATA SET in data/, no --data: training on MADE-UP HANDS in {root}/ instead.",
+                "They show that all works; they are no substitute for X-rays.",
+            )
         )
         draw_folder(root, 24, 6, 2048, 0, Counting("drawing made-up hands"))
     data = read_folder(root, Counting(f"reading {root}"))
@@ -107,21 +118,33 @@ def _read_data(options: argparse.Namespace) -> DataFolder:
     return data
 
 
+def _storage(options: argparse.Namespace, run: RunFolder) -> str:
+    """Where checkpoints are kept: an absolute path, since workers change directory, or a URL."""
+    if options.storage is None:
+        return str(run.path / "ray")
+    if "://" in options.storage:
+        return f"{options.storage.rstrip('/')}/{run.name}"
+    return str(Path(options.storage).absolute() / run.name)
+
+
 def _weights(config: Config, data: DataFolder, run: RunFolder) -> tuple[Any, str]:
     """The weights that folds start from and where they came from; a random start is said aloud."""
     classes = len(data.class_names)
     parameters = parameter_count(config.model.model, classes)
-    # Weights, their average, two moments and the best network a fold; one more while uploading.
-    run.require_space(4 * parameters * 5 * (config.data.folds + 1))
+    # A fold: weights, their average, two moments, the best network and MLflow's copy of it; and
+    # the folds that are copied just now.
+    at_once = config.cluster.folds_at_once or 1
+    run.require_space(4 * parameters * (6 * config.data.folds + 10 * at_once))
     # Folds that start after a restart start as the first ones did.
     known = run.notes().get("weights", "")
-    wanted = "none" if known.startswith("none") else config.model.weights
+    wanted = "none" if known.startswith("none") else known or config.model.weights
     weights, origin = initial_weights(config.model.model, classes, wanted)
     if origin.startswith("none ("):
-        bar = "*" * 88
         print(
-            f"{bar}\n** NO IMAGENET WEIGHTS for {config.model.model}: {origin[6:-1]}.\n"
-            f"** Training starts from RANDOM weights: it takes longer and ends lower.\n{bar}"
+            banner(
+                f"NO IMAGENET WEIGHTS for {config.model.model}: {origin[6:-1]}.",
+                "Training starts from RANDOM weights: it takes longer and ends lower.",
+            )
         )
     return weights, known or origin
 

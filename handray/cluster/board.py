@@ -4,6 +4,8 @@ from typing import Any
 
 import ray
 
+from handray.cluster.runtime import ON_HEAD
+
 
 class Board:
     """One small actor a run: the latest word of each fold, failures, and a count of decodes."""
@@ -36,4 +38,4 @@ class Board:
 
 def start_board() -> Any:
     """Start a board; it lives as long as this process holds it."""
-    return ray.remote(num_cpus=0)(Board).remote()
+    return ray.remote(num_cpus=0, resources=ON_HEAD)(Board).remote()

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,21 @@ from numpy.typing import NDArray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from handray.cluster.board import start_board
+from handray.cluster.decoding import open_source
 from handray.cluster.kfold import Listener, fetch_folder, run_folds
-from handray.cluster.runtime import count, plan, smallest_store
+from handray.cluster.runtime import Plan
 from handray.cluster.worker import FoldTask
 from handray.config import Config
 from handray.data.radiographs import DataFolder
-from handray.data.stream import (
-    STORE_SHARE,
-    Frame,
-    GraySums,
-    Source,
-    StreamedRows,
-    cache_rows,
-    gray_sums,
-)
 from handray.reporting.console import LiveLines, duration, fold_line
 from handray.reporting.results import conclude
-from handray.reporting.run_folder import RunFolder, write_json
+from handray.reporting.run_folder import HISTORY, LAST, RunFolder, best_epoch, write_json
 from handray.reporting.tracking import Tracker
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained, from what, and where it is kept."""
+    """What is trained, from what, on what, and where it is kept."""
 
     config: Config
     data: DataFolder
@@ -46,9 +37,12 @@ class Experiment:
     """Fold of each training radiograph."""
     home: RunFolder
     storage: str
-    """Path or URL where checkpoints are kept while folds train; all nodes reach it."""
+    """Absolute path or URL where checkpoints are kept while folds train; all nodes reach it."""
     weights: dict[str, Any] | None
     """State dict that every fold starts from; None for a random start."""
+    shares: Plan
+    streamed: bool
+    """Images are decoded anew each epoch."""
 
     def run(self, tracker: Tracker, verbose: bool) -> int:
         """Train the folds that aren't finished, vote, score, and say where everything lies.
@@ -63,31 +57,28 @@ class Experiment:
         """
         started, before = time.monotonic(), self.home.notes().get("seconds", 0.0)
         folds = range(self.config.data.folds)
-        missing = [fold for fold in folds if not self.home.fold(fold).exists()]
+        missing = self.home.missing_folds(len(folds))
         try:
             failures = self._train(missing, tracker, verbose) if missing else {}
-        except KeyboardInterrupt:
-            tracker.end("parent", "KILLED")
-            print(
-                f"Stopped. Folds go on from their last checkpoints, which are at most an epoch or "
-                f"{self.config.cluster.checkpoint_minutes:g} minutes old.",
-                file=sys.stderr,
-            )
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            tracker.end([*missing, "parent"], "KILLED" if stopped else "FAILED")
             raise
         finally:
             seconds = before + time.monotonic() - started
             self.home.note(seconds=seconds)
-        for fold in missing:
-            if not self.home.fold(fold).exists():
-                failures.setdefault(fold, "ended without a result; -v shows what Ray has to say")
         if failures:
-            return self._fail(failures, tracker)
+            for fold, sentence in sorted(failures.items()):
+                print(f"error: fold {fold}: {sentence}", file=sys.stderr)
+            tracker.end([*failures, "parent"], "FAILED")
+            print(f"Folds that ended are in {self.home.path}; the same command tries the others.")
+            return 1
         summary = conclude(self.data, self.home, len(folds), seconds)
         numbers = {key: value for key, value in summary.items() if isinstance(value, float)}
         tracker.log_numbers("parent", numbers)
-        tracker.log_files("parent", [p for p in sorted(self.home.path.iterdir()) if p.is_file()])
+        tracker.log_files("parent", self.home.files())
         tracker.log_json("parent", "summary.json", summary)
-        tracker.end("parent")
+        tracker.end(["parent"], "FINISHED")
         # Last, since it says that the run is finished.
         write_json(self.home.path / "summary.json", summary)
         if "://" not in self.storage:
@@ -96,24 +87,14 @@ class Experiment:
         print(_farewell(self.home, tracker, len(folds), seconds))
         return 0
 
-    def _fail(self, failures: dict[int, str], tracker: Tracker) -> int:
-        for fold, sentence in sorted(failures.items()):
-            print(f"error: fold {fold}: {sentence}", file=sys.stderr)
-            tracker.end(str(fold), "FAILED")
-        tracker.end("parent", "FAILED")
-        print(f"Folds that ended are in {self.home.path}; the same command tries the others again.")
-        return 1
-
     def _train(self, folds: Sequence[int], tracker: Tracker, verbose: bool) -> dict[int, str]:
         """Train folds; fold to one sentence for those that failed."""
         board = start_board()
-        source, mean, std = self._source(board)
-        streamed = isinstance(source, StreamedRows)
-        shares = plan(self.config.cluster, len(folds), streamed, count("CPU"), count("GPU"))
-        device = "one GPU" if shares.use_gpu else f"{shares.threads} CPU thread(s)"
+        source, mean, std = open_source(self.config, self.data, self.streamed, board)
+        device = "one GPU" if self.shares.use_gpu else f"{self.shares.threads} CPU thread(s)"
         print(
-            f"Training {len(folds)} folds, {shares.at_once} at a time, "
-            f"{shares.ranks} rank(s) a fold, {device} a rank"
+            f"Training {len(folds)} folds, {self.shares.at_once} at a time, "
+            f"{self.shares.ranks} rank(s) a fold, {device} a rank"
         )
         weights = ray.put(self.weights) if self.weights else None
         tasks = [
@@ -128,19 +109,20 @@ class Experiment:
                 mean=mean,
                 std=std,
                 weights=weights,
-                threads=shares.threads,
+                threads=self.shares.threads,
                 board=board,
             )
             for fold in folds
         ]
         training, told = set(folds), threading.Event()
-        rounds = -(-len(folds) // shares.at_once)
+        rounds = -(-len(folds) // self.shares.at_once)
 
         def lines() -> list[str]:
-            words = ray.get(board.read.remote())[0]
-            if words and not told.is_set():
+            words = ray.get(board.read.remote(), timeout=10)[0]
+            timed = [word for word in words.values() if word["step"] > 1]
+            if timed and not told.is_set():
                 told.set()
-                live.say(_forecast(next(iter(words.values())), rounds))
+                live.say(_forecast(timed[0], rounds))
             return [fold_line(fold, words.get(fold)) for fold in sorted(training)]
 
         with LiveLines(lines) as live:
@@ -153,84 +135,56 @@ class Experiment:
                 live.say(self._bring_home(fold, folder, tracker))
 
             listener = Listener(epoch_ended, fold_ended)
-            errors = run_folds(tasks, shares, self.storage, listener, verbose)
-        return errors | ray.get(board.read.remote())[1]
-
-    def _source(self, board: Any) -> tuple[Source, float, float]:
-        """Decoded rows of training and test images, and the training images' mean and std."""
-        images = [*self.data.train, *self.data.test]
-        frame = Frame(self.config.data.size, len(self.data.class_names))
-        needed, room = len(images) * frame.row_bytes, smallest_store() * STORE_SHARE
-        fits = f"{needed / 2**30:.2f} GiB, the object store has {room / 2**30:.2f} GiB for them"
-        feed = self.config.cluster.feed
-        source: Source
-        if feed == "cached" or (feed == "auto" and needed <= room):
-            print(f"Decoding {len(images)} images once, for all folds ({fits})")
-            with LiveLines(partial(_decode_lines, board, len(images))):
-                source = cache_rows(images, frame, CountDecode(board))
-            sums = source.sums
-        else:
-            print(f"Streaming {len(images)} images anew each epoch ({fits})")
-            source = StreamedRows(images, frame)
-            sums = gray_sums(images, frame, range(len(self.data.train)))
-        total = sum((sums[row] for row in range(len(self.data.train))), GraySums(0, 0, 0))
-        mean, std = total.mean_std()
-        print(f"Gray levels of the training images: mean {mean:.2f}, std {std:.2f} of 255")
-        return source, mean, std
+            errors = run_folds(tasks, self.shares, self.storage, listener, verbose)
+        failures = errors | ray.get(board.read.remote())[1]
+        lost = [fold for fold in training if fold not in failures]
+        return failures | dict.fromkeys(lost, "ended without a result; see why with -v")
 
     def _bring_home(self, fold: int, folder: str, tracker: Tracker) -> str:
         """Fetch a finished fold: its folder, its curves, its artifacts; a line that says so."""
-        self.home.finish_fold(fold, lambda into: fetch_folder(folder, self.storage, into))
-        home = self.home.fold(fold)
-        history = json.loads((home / "history.json").read_text())
-        best = max(history, key=lambda record: record["dice"])
-        key = str(fold)
-        tracker.log_epochs(key, history, self.data.class_names)
-        tracker.log_numbers(key, {"best_dice": best["dice"]})
-        tracker.log_files(key, [file for file in sorted(home.iterdir()) if file.name != "last.pt"])
-        tracker.end(key)
+
+        def fetch(into: Path) -> None:
+            fetch_folder(folder, self.storage, into)
+            key, history = str(fold), json.loads((into / HISTORY).read_text())
+            tracker.log_epochs(key, history, self.data.class_names)
+            tracker.log_numbers(key, {"best_dice": best_epoch(into)["dice"]})
+            tracker.log_files(key, [file for file in sorted(into.iterdir()) if file.name != LAST])
+            tracker.end([fold], "FINISHED")
+
+        self.home.finish_fold(fold, fetch)
         if "://" not in self.storage:
             shutil.rmtree(Path(self.storage) / f"fold{fold}", ignore_errors=True)
-        return (
-            f"fold {fold}  finished: Dice {best['dice']:.4f} at epoch {best['epoch']} of "
-            f"{len(history)}"
-        )
+        best = best_epoch(self.home.fold(fold))
+        return f"fold {fold}  finished: Dice {best['dice']:.4f}, the best, at epoch {best['epoch']}"
 
 
-class CountDecode:
-    """Tells the board of each image decoded; goes along to the decoding tasks."""
+def check_reach(storage: str, image: str) -> None:
+    """Make the folder of the storage, and see that every node reaches it and the data.
 
-    def __init__(self, board: Any) -> None:
-        self.board = board
-
-    def __call__(self, row: int) -> None:
-        """Count one row."""
-        self.board.count_decode.remote()
-
-
-def check_storage(storage: str) -> None:
-    """Make the folder of the storage, and see that every node reaches it.
+    Args:
+        storage: absolute path or URL.
+        image: path or URL of any image.
 
     Raises:
-        ValueError: a local path on a cluster of several nodes that don't share it.
+        ValueError: a local path on a cluster whose nodes don't share it.
+        OSError: the storage can't be written to.
 
     """
-    if "://" in storage:
-        return
-    folder = Path(storage)
-    folder.mkdir(parents=True, exist_ok=True)
+    local = [path for path in (storage, image) if "://" not in path]
+    if storage in local:
+        Path(storage).mkdir(parents=True, exist_ok=True)
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) == 1:
         return
-    marker = folder / ".reachable"
-    marker.touch()
-    for node in nodes:
-        affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        if not ray.get(_exists.options(scheduling_strategy=affinity).remote(str(marker))):
-            raise ValueError(
-                f"--storage {storage} is not reached by node {node['NodeManagerAddress']}; "
-                "give a shared mount or an s3:// URL"
-            )
+    for path in local:
+        for node in nodes:
+            affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            if not ray.get(_exists.options(scheduling_strategy=affinity).remote(path)):
+                flag = "--storage" if path == storage else "--data"
+                raise ValueError(
+                    f"node {node['NodeManagerAddress']} has no {path}; "
+                    f"give {flag} a folder that all nodes mount, or an s3:// URL"
+                )
 
 
 @ray.remote(num_cpus=0)
@@ -238,16 +192,11 @@ def _exists(path: str) -> bool:
     return Path(path).exists()
 
 
-def _decode_lines(board: Any, total: int) -> list[str]:
-    return [f"decoded {ray.get(board.read.remote())[2]} of {total} images"]
-
-
 def _forecast(word: dict[str, Any], rounds: int) -> str:
-    """After the first step: in which arithmetic, and how long it will take."""
+    """After the first steps: in which arithmetic, and how long it will take."""
     fold = word["seconds_left"]
-    return f"Arithmetic: {word['precision']}. A fold will take about {duration(fold)}" + (
-        f", all of them {duration(rounds * fold)}" if rounds > 1 else ""
-    )
+    together = f", all of them {duration(rounds * fold)}" if rounds > 1 else ""
+    return f"Arithmetic: {word['precision']}. A fold will take about {duration(fold)}{together}."
 
 
 def _farewell(home: RunFolder, tracker: Tracker, folds: int, seconds: float) -> str:

@@ -15,7 +15,7 @@ import ray.tune
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from handray.cluster.runtime import TRIAL_CPUS, Plan
+from handray.cluster.runtime import ON_HEAD, TRIAL_CPUS, Plan
 from handray.cluster.worker import FoldTask, train_fold
 
 RESTARTS = 3
@@ -52,8 +52,9 @@ def run_folds(
         _fold_trial, tasks={task.fold: task for task in tasks}, plan=plan, storage=storage
     )
     tuner = ray.tune.Tuner(
-        # The trial only waits for its worker group, which holds the CPUs and GPUs itself.
-        ray.tune.with_resources(trainable, {"CPU": TRIAL_CPUS}),
+        # The trial only waits for its worker group, which holds the CPUs and GPUs itself; on the
+        # head, so that it outlives every other node.
+        ray.tune.with_resources(trainable, {"CPU": TRIAL_CPUS, **ON_HEAD}),
         param_space={"fold": ray.tune.grid_search([task.fold for task in tasks])},
         tune_config=ray.tune.TuneConfig(max_concurrent_trials=plan.at_once),
         run_config=ray.tune.RunConfig(
@@ -104,7 +105,8 @@ def _fold_trial(
         ),
     )
     result = trainer.fit()
-    if result.checkpoint is not None:
+    # A fold that failed for good has a checkpoint too, but not of its end.
+    if result.checkpoint is not None and (result.metrics or {}).get("finished"):
         ray.tune.report({"fold": fold, "folder": result.checkpoint.path})
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ray
@@ -27,6 +28,8 @@ DRIVER_ENV = {
 }
 TRIAL_CPUS = 0.001
 """What a waiting trial holds of a CPU: Tune refuses trials that hold nothing."""
+ON_HEAD = {"node:__internal_head__": 0.001}
+"""Keeps what all folds depend on off the nodes that may be lost."""
 QUIET = ("ray", "ray.data", "ray.train", "ray.tune")
 
 
@@ -60,50 +63,52 @@ def start_ray(verbose: bool) -> str:
         for name in QUIET:
             logging.getLogger(name).setLevel(logging.ERROR)
     DataContext.get_current().enable_progress_bars = verbose
-    cpus, gpus = count("CPU"), count("GPU")
-    nodes = sum(node["Alive"] for node in ray.nodes())
+    cpus, gpus = (sum(counts) for counts in zip(*nodes(), strict=True))
     where = f"the cluster at {address}" if address else "this machine"
-    return f"Ray on {where}: {nodes} node{'s'[: nodes != 1]}, {cpus} CPUs, {gpus} GPUs"
+    count = len(nodes())
+    return f"Ray on {where}: {count} node{'s'[: count != 1]}, {cpus} CPUs, {gpus} GPUs"
 
 
-def plan(config: ClusterConfig, folds: int, streamed: bool, cpus: int, gpus: int) -> Plan:
+def plan(
+    config: ClusterConfig, folds: int, streamed: bool, nodes: Sequence[tuple[int, int]]
+) -> Plan:
     """Share the machines out: one rank a GPU, or all CPUs to the folds that run at once.
 
     Args:
         config: ranks a fold, and folds at once where the user said so.
         folds: folds that are still to be trained.
         streamed: images are decoded while training, which takes at least one CPU.
-        cpus: CPUs of all nodes.
-        gpus: GPUs of all nodes.
+        nodes: CPUs and GPUs of each node.
 
     Raises:
         ValueError: more ranks than GPUs.
 
     """
     ranks = config.workers_per_fold
+    cpus, gpus = (sum(counts) for counts in zip(*nodes, strict=True))
     if gpus and ranks > gpus:
         raise ValueError(f"--workers-per-fold {ranks}: the cluster has only {gpus} GPUs")
     fitting = gpus // ranks if gpus else 1
     at_once = min(folds, config.folds_at_once or fitting)
     if gpus:
         at_once = min(at_once, fitting)
-        # The rest of the CPUs decode and augment.
-        threads = max(1, min(8, cpus // gpus - 1))
-        return Plan(at_once, ranks, threads, threads, True)
-    workers = at_once * ranks
-    share = (cpus - 1 if streamed and cpus > 1 else cpus) / workers - TRIAL_CPUS
-    held = 1.0 if share >= 1 else int(100 * share) / 100
-    if streamed and cpus == 1:
-        held /= 2
-    return Plan(at_once, ranks, held, max(1, cpus // workers), False)
+        # One CPU of each GPU's share is left to decoding.
+        share = min(node_cpus // node_gpus for node_cpus, node_gpus in nodes if node_gpus)
+        return Plan(at_once, ranks, max(0.5, share - 1), max(1, min(8, share - 1)), True)
+    share = (cpus - 1 if streamed and cpus > 1 else cpus) / (at_once * ranks) - TRIAL_CPUS
+    threads = max(1, cpus // (at_once * ranks))
+    # Whole CPUs where there are enough, so that ranks spread over the nodes.
+    held = max(1, int(share)) if share >= 1 else int(100 * share) / 100
+    return Plan(at_once, ranks, held / 2 if streamed and cpus == 1 else held, threads, False)
+
+
+def nodes() -> list[tuple[int, int]]:
+    """CPUs and GPUs of each node of the cluster."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in alive]
 
 
 def smallest_store() -> int:
     """Bytes of the smallest object store of the cluster's nodes."""
     stores = [n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"]]
     return int(min(stores))
-
-
-def count(resource: str) -> int:
-    """CPUs or GPUs of the whole cluster."""
-    return int(ray.cluster_resources().get(resource, 0))

@@ -1,14 +1,10 @@
-"""One rank of one fold: the training loop in its surroundings, as Ray Train calls it.
-
-Axes: C classes.
-"""
+"""One rank of one fold: the training loop in its surroundings, as Ray Train calls it."""
 
 import copy
 import dataclasses
-import json
-import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,29 +16,26 @@ import torch
 from ray.train.torch import get_device, prepare_model
 from torch import Tensor, nn
 
+from handray.cluster.predictor import Predictor
 from handray.config import Config
 from handray.data.augment import Augment
-from handray.data.order import rank_rows
+from handray.data.feed import EpochFeed, Source
 from handray.data.radiographs import Radiograph
-from handray.data.stream import EpochFeed, Sample, Source
-from handray.inference.predict import runs_from_logits
-from handray.inference.score import truth_rows
 from handray.inference.submission import Submission, write_submission
-from handray.masks.algebra import areas, intersection_areas
-from handray.masks.rle import RunRows, Runs
+from handray.masks.rle import RunRows
 from handray.models.zoo import network
+from handray.reporting.run_folder import BEST, HISTORY, LAST, OUT_OF_FOLD, OUTPUT, write_json
 from handray.training.batch import Batch, Normalisation
 from handray.training.loop import Learner, Surroundings, TrainingFailureError, fit
-from handray.training.metrics import Overlap, joined
+from handray.training.metrics import Overlap
 from handray.training.optim import AveragedModel, build_optimizer
 from handray.training.pace import Pace
-from handray.training.precision import choose_precision
+from handray.training.precision import Precision, choose_precision, weakest
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState, load_network, save_network
 
-STATE, NETWORK, HISTORY = "last.pt", "best.pt", "history.json"
-OUT_OF_FOLD, TEST = "oof.csv", "output.csv"
-"""What a fold's checkpoint folder holds; output.csv, of the test images, only in the last one."""
+POST_SECONDS = 1.0
+"""Between two words to the board, which is read once a second."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +66,8 @@ def train_fold(settings: dict[str, Any]) -> None:
     context = ray.train.get_context()
     ranks = Ranks(context.get_world_rank(), context.get_world_size(), get_device())
     try:
-        Rank(task, ranks).run()
+        with tempfile.TemporaryDirectory(prefix="handray-fold-") as folder:
+            Rank(task, ranks, Path(folder)).run()
     except TrainingFailureError as failure:
         ray.get(task.board.fail.remote(task.fold, str(failure)))
     except torch.OutOfMemoryError:
@@ -89,12 +83,11 @@ def train_fold(settings: dict[str, Any]) -> None:
 class Rank:
     """One process of a fold, and what it keeps between the loop's questions."""
 
-    def __init__(self, task: FoldTask, ranks: Ranks) -> None:
-        self.task, self.ranks, self.config = task, ranks, task.config
+    def __init__(self, task: FoldTask, ranks: Ranks, folder: Path) -> None:
+        self.task, self.ranks, self.config, self.folder = task, ranks, task.config, folder
         torch.set_num_threads(task.threads)
+        torch.backends.cudnn.benchmark = True  # all batches have one shape
         cv2.setNumThreads(1)
-        self.normalise = Normalisation(task.mean, task.std)
-        self.precision = choose_precision(self.config.train.precision, ranks.device)
         fold_of = np.array(task.fold_of)
         self.held_out = np.flatnonzero(fold_of == task.fold)
         self.feed = EpochFeed(
@@ -108,33 +101,56 @@ class Rank:
             ranks=ranks.count,
             threads=min(4, max(1, task.threads)),
         )
-        self.truth = {int(row): self._truth(int(row)) for row in self._mine(self.held_out)}
-        self.predictions: dict[int, list[Runs]] = {}
-        self.best = Path(tempfile.mkdtemp(prefix="handray-best-"))
+        self.masks: dict[int, RunRows] = {}
+        self.posted = 0.0
 
     def run(self) -> None:
         """Train from the last checkpoint or from the start, then predict the test images."""
         model, parallel = self._model()
+        wanted = choose_precision(self.config.train.precision, self.ranks.device)
+        precision = weakest(self.ranks.gathered(wanted))
+        normalise = Normalisation(self.task.mean, self.task.std)
+        classes = len(self.task.class_names)
+        learner = Learner(self.config, classes, normalise, precision, self.ranks, parallel)
+        predictor = Predictor(
+            self.task.source,
+            [*self.task.train, *self.task.test],
+            classes,
+            normalise,
+            precision,
+            self.ranks,
+        )
         state = TrainState(
             model,
             AveragedModel(model, self.config.optim.ema),
             build_optimizer(model, self.config.optim),
-            self.precision.scaler(),
+            precision.scaler(),
         )
         if checkpoint := ray.train.get_checkpoint():
-            with checkpoint.as_directory() as folder:
-                self._resume(state, Path(folder))
-        classes = len(self.task.class_names)
-        learner = Learner(
-            self.config, classes, self.normalise, self.precision, self.ranks, parallel
-        )
-        world = Surroundings(
-            self._batches, self.feed.steps, self._validate, self._progress, self._checkpoint
-        )
-        fit(state, learner, world)
-        self._finish(state)
+            checkpoint.to_directory(str(self.folder))
+            saved = torch.load(self.folder / LAST, map_location="cpu", weights_only=True)
+            state.load_state_dict(saved)
+
+        def validate(network: nn.Module) -> Overlap:
+            self.masks = predictor.predict(network, self.held_out)
+            return predictor.overlap(self.masks, self.held_out)
+
+        def keep(state: TrainState, is_best: bool) -> None:
+            if is_best:
+                self._keep_best(state, predictor)
+            ended = state.history[-1] if state.history and not state.step else None
+            self._report(state, {"steps": state.steps, "record": ended})
+
+        def progress(state: TrainState, pace: Pace) -> None:
+            self._post(state, pace, precision)
+
+        steps = self.feed.steps
+        fit(state, learner, Surroundings(self._batches, steps, validate, progress, keep))
+        self._predict_test(state.average.model, predictor)
+        self._report(state, {"steps": state.steps, "finished": True})
 
     def _model(self) -> tuple[nn.Module, nn.Module]:
+        """Build the network on this rank's device, and DDP around it for several ranks."""
         torch.manual_seed(self.config.train.seed)
         model = network(self.config.model.model).build(len(self.task.class_names), False)
         if self.task.weights is not None:
@@ -145,59 +161,20 @@ class Rank:
         parallel = prepare_model(model)
         return (parallel.module if self.ranks.count > 1 else parallel), parallel
 
-    def _resume(self, state: TrainState, folder: Path) -> None:
-        saved = torch.load(folder / STATE, map_location=self.ranks.device, weights_only=True)
-        state.load_state_dict(saved)
-        for name in (NETWORK, OUT_OF_FOLD, "oof.json"):
-            if (folder / name).exists():
-                shutil.copy(folder / name, self.best / name)
-
     def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        pin = self.ranks.device.type == "cuda"
         for samples in self.feed.batches(epoch, start):
-            yield Batch(
-                tuple(self.task.train[s.row].name for s in samples),
-                torch.from_numpy(np.stack([s.image_HW for s in samples])),
-                torch.from_numpy(np.stack([s.planes_HWP for s in samples])),
-            )
+            image = torch.from_numpy(np.stack([s.image_HW for s in samples]))
+            planes = torch.from_numpy(np.stack([s.planes_HWP for s in samples]))
+            names = tuple(self.task.train[s.row].name for s in samples)
+            # Only from pinned memory does a copy to the GPU run beside its work.
+            yield Batch(names, *(x.pin_memory() if pin else x for x in (image, planes)))
 
-    def _mine(self, rows: np.ndarray) -> np.ndarray:
-        return rows[rank_rows(len(rows), self.ranks.rank, self.ranks.count)]
-
-    def _truth(self, row: int) -> RunRows:
-        image = self.task.train[row]
-        hw = (image.height, image.width)
-        return truth_rows(image.polygons, len(self.task.class_names), hw)
-
-    def _predict(self, model: nn.Module, sample: Sample, image: Radiograph) -> list[Runs]:
-        """Runs of each class in the source frame of one image."""
-        image_1HW = torch.from_numpy(sample.image_HW.copy())[None].to(self.ranks.device)
-        with torch.inference_mode(), self.precision.autocast():
-            logits_1CHW = model(self.normalise(image_1HW))
-        logits_CHW = logits_1CHW[0].float().cpu().contiguous().numpy()
-        return runs_from_logits(logits_CHW, (image.height, image.width))
-
-    def _validate(self, model: nn.Module) -> Overlap:
-        """Exact pixel counts in the source frame over the fold's held-out images."""
-        rows = self._mine(self.held_out)
-        self.predictions = {}
-        intersections, totals = [], []
-        for sample in self.task.source.samples(rows.tolist()):
-            runs = self._predict(model, sample, self.task.train[sample.row])
-            self.predictions[sample.row] = runs
-            ours, truth = RunRows.join(runs), self.truth[sample.row]
-            intersections.append(intersection_areas(ours, truth))
-            totals.append(areas(ours) + areas(truth))
-        shape = (len(rows), len(self.task.class_names))
-        mine = Overlap(
-            rows,
-            np.array(intersections, np.int64).reshape(shape),
-            np.array(totals, np.int64).reshape(shape),
-        )
-        return joined(self.ranks.gathered(mine), self.held_out)
-
-    def _progress(self, state: TrainState, pace: Pace) -> None:
-        if self.ranks.rank:
+    def _post(self, state: TrainState, pace: Pace, precision: Precision) -> None:
+        """Tell the board where this fold is."""
+        if self.ranks.rank or time.monotonic() < self.posted + POST_SECONDS:
             return
+        self.posted = time.monotonic()
         word = {
             "epoch": state.epoch + 1,
             "step": state.step,
@@ -208,24 +185,16 @@ class Rank:
             # The last step's loss is still under way.
             "loss": state.loss_sum / (state.step - 1) if state.step > 1 else None,
             "dice": state.history[-1]["dice"] if state.history else None,
-            "precision": f"{self.precision.name} ({self.precision.reason})",
+            "precision": f"{precision.name} ({precision.reason})",
         }
         self.task.board.post.remote(self.task.fold, word)
 
-    def _checkpoint(self, state: TrainState, is_best: bool) -> None:
-        """Keep the state and the best network so far in one folder: it is the whole fold."""
-        if is_best:
-            self._keep_best(state)
-        ended = state.history[-1] if state.history and not state.step else None
-        self._report(state, {"steps": state.steps, "record": ended})
-
-    def _keep_best(self, state: TrainState) -> None:
-        """Write the averaged network and its out-of-fold predictions; every rank calls this."""
-        rows = self._gather_runs()
+    def _keep_best(self, state: TrainState, predictor: Predictor) -> None:
+        """Write the averaged network and its out-of-fold masks; every rank calls this."""
+        masks = predictor.gathered(self.masks, self.held_out)
         if self.ranks.rank:
             return
-        images = [self.task.train[row] for row in sorted(rows)]
-        self._write_csv(OUT_OF_FOLD, images, [rows[row] for row in sorted(rows)])
+        self._write_csv(OUT_OF_FOLD, [self.task.train[row] for row in self.held_out], masks)
         record = state.history[-1]
         about = {
             "config": dataclasses.asdict(self.config),
@@ -238,47 +207,34 @@ class Rank:
             "dice": record["dice"],
             "class_dice": record["class_dice"],
         }
-        save_network(self.best / NETWORK, state.average.model, about)
+        save_network(self.folder / BEST, state.average.model, about)
 
-    def _gather_runs(self) -> dict[int, list[Runs]]:
-        parts = self.ranks.gathered(self.predictions)
-        return {row: runs for part in parts for row, runs in part.items()}
+    def _predict_test(self, average: nn.Module, predictor: Predictor) -> None:
+        """Write the test images' masks by the best network; every rank calls this."""
+        best = copy.deepcopy(average)
+        if not self.ranks.rank:
+            best.load_state_dict(load_network(self.folder / BEST)[0])
+        self.ranks.share(best)
+        rows = len(self.task.train) + np.arange(len(self.task.test))
+        masks = predictor.gathered(predictor.predict(best, rows), rows)
+        if masks and not self.ranks.rank:
+            self._write_csv(OUTPUT, self.task.test, masks)
 
-    def _write_csv(self, name: str, images: list[Radiograph], runs: list[list[Runs]]) -> None:
+    def _write_csv(self, name: str, images: Sequence[Radiograph], masks: Sequence[RunRows]) -> None:
         submission = Submission(
             tuple(image.name for image in images),
             self.task.class_names,
-            RunRows.join([one for image in runs for one in image]),
+            RunRows.stack(masks),
             sizes_hw=np.array([(image.height, image.width) for image in images], np.int64),
             source={"fold": self.task.fold, "model": self.config.model.model},
         )
-        write_submission(self.best / name, submission)
-
-    def _finish(self, state: TrainState) -> None:
-        """Predict the test images with the best network and report the whole fold."""
-        weights = {} if self.ranks.rank else load_network(self.best / NETWORK)[0]
-        model = copy.deepcopy(state.average.model)
-        model.load_state_dict(self.ranks.gathered(weights)[0])
-        first = len(self.task.train)
-        mine = self._mine(np.arange(first, first + len(self.task.test)))
-        self.predictions = {
-            sample.row: self._predict(model, sample, self.task.test[sample.row - first])
-            for sample in self.task.source.samples(mine.tolist())
-        }
-        rows = self._gather_runs()
-        if len(rows) != len(self.task.test):
-            raise RuntimeError(f"predicted {len(rows)} of {len(self.task.test)} test images")
-        if not self.ranks.rank and rows:
-            self._write_csv(TEST, list(self.task.test), [rows[row] for row in sorted(rows)])
-        self._report(state, {"steps": state.steps})
+        write_submission(self.folder / name, submission)
 
     def _report(self, state: TrainState, metrics: dict[str, Any]) -> None:
-        """Hand the fold's folder to Ray Train; all ranks meet here."""
+        """Hand the fold's folder to Ray Train, which copies it; all ranks meet here."""
         if self.ranks.rank:
             ray.train.report(metrics)
             return
-        with tempfile.TemporaryDirectory(prefix="handray-checkpoint-") as folder:
-            shutil.copytree(self.best, folder, dirs_exist_ok=True)
-            torch.save(state.state_dict(), Path(folder) / STATE)
-            (Path(folder) / HISTORY).write_text(json.dumps(state.history))
-            ray.train.report(metrics, ray.train.Checkpoint.from_directory(folder))
+        torch.save(state.state_dict(), self.folder / LAST)
+        write_json(self.folder / HISTORY, state.history)
+        ray.train.report(metrics, ray.train.Checkpoint.from_directory(self.folder))

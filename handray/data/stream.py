@@ -3,34 +3,27 @@
 Order is ours (see order.py): Ray Data decodes, but neither shuffles nor splits, since its splits
 drop rows and its shuffle buffer gives ranks different numbers of batches.
 
-Axes: B batch, H W pixels of the model frame, P planes of eight classes.
+Axes: H W pixels of the model frame, P planes of eight classes.
 """
 
 import pickle
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
 from ray.data.block import BlockAccessor
 
-from handray.data.augment import Augment
 from handray.data.decode import decode
-from handray.data.order import epoch_order
+from handray.data.feed import Sample
 from handray.data.radiographs import Radiograph
 from handray.masks.planes import plane_count
 
 STORE_SHARE = 0.6
 """Share of the object store that decoded rows may fill; the rest is for whatever else moves."""
 BLOCK_BYTES = 64 << 20
-
-S = TypeVar("S")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -44,22 +37,6 @@ class Frame:
     def row_bytes(self) -> int:
         """Bytes of one decoded image with its label."""
         return self.size**2 * (1 + plane_count(self.classes))
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One decoded row: image (H, W) and planes (H, W, P), uint8, read-only where cached."""
-
-    row: int
-    image_HW: NDArray[np.uint8]
-    planes_HWP: NDArray[np.uint8]
-
-
-class Source(Protocol):
-    """Decoded rows of one data set, on any worker."""
-
-    def samples(self, rows: Sequence[int]) -> Iterator[Sample]:
-        """The named rows in the named order; a row may be named twice."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +97,8 @@ class StreamedRows:
 
     def samples(self, rows: Sequence[int]) -> Iterator[Sample]:
         """The named rows in the named order."""
+        if not rows:
+            return  # Ray Data has no data set of nothing
         decoded = _decoded(self.radiographs, rows, self.frame)
         for item in decoded.iter_rows():
             yield Sample(item["row"], item["image"], item["planes"])
@@ -139,7 +118,11 @@ def cache_rows(
         ValueError: an image can't be read.
 
     """
-    dataset = _decoded(radiographs, range(len(radiographs)), frame, decoded).materialize()
+    dataset = _decoded(radiographs, range(len(radiographs)), frame, decoded)
+    try:
+        dataset = dataset.materialize()
+    except ray.exceptions.RayTaskError as error:
+        raise ValueError(str(error.cause or error).strip().split("\n")[-1]) from error
     blocks = dataset.get_internal_block_refs()
     sums = [one for part in ray.get([_row_sums.remote(b) for b in blocks]) for one in part]
     return CachedRows(blocks, dict(sums))
@@ -191,59 +174,3 @@ def _only_sums(item: dict[str, Any]) -> dict[str, Any]:
 def _row_sums(block: Any) -> list[tuple[int, GraySums]]:
     columns = BlockAccessor.for_block(block).to_numpy(["row", "image"])
     return [(int(row), _sums(image)) for row, image in zip(*columns.values(), strict=True)]
-
-
-@dataclass(frozen=True)
-class EpochFeed:
-    """One rank's augmented batches of any epoch, a pure function of the seed."""
-
-    source: Source
-    rows: NDArray[np.int64]
-    """Rows of the source that are trained on."""
-    augment: Augment
-    seed: int
-    batch: int
-    """Images of a step over all ranks."""
-    passes: int
-    rank: int
-    ranks: int
-    threads: int
-
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch, the same on every rank."""
-        return len(epoch_order(self.seed, 0, len(self.rows), self.batch, self.passes))
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[list[Sample]]:
-        """This rank's samples of each step from ``start`` on, in order, augmented in threads."""
-        order = epoch_order(self.seed, epoch, len(self.rows), self.batch, self.passes)
-        places = np.arange(order.size).reshape(order.shape)[start:, self.rank :: self.ranks]
-        mine = order[start:, self.rank :: self.ranks].ravel()
-        samples = self.source.samples(self.rows[mine].tolist())
-        # A row that an epoch visits twice is another sample each time.
-        visits = (places // len(self.rows)).ravel().tolist()
-
-        def augmented(job: tuple[Sample, int]) -> Sample:
-            sample, visit = job
-            seed = (self.seed, epoch, visit, sample.row)
-            return Sample(sample.row, *self.augment(sample.image_HW, sample.planes_HWP, seed))
-
-        share = self.batch // self.ranks
-        jobs = zip(samples, visits, strict=True)
-        ready = ordered_map(augmented, jobs, self.threads, ahead=2 * share + self.threads)
-        while batch := list(islice(ready, share)):
-            yield batch
-
-
-def ordered_map(
-    function: Callable[[S], R], items: Iterable[S], threads: int, ahead: int
-) -> Iterator[R]:
-    """Map in threads, results in order, at most ``ahead`` items begun before they are asked for."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[R]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

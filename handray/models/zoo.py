@@ -144,7 +144,7 @@ def _checkpoint_weights(name: str, classes: int, path: Path) -> "dict[str, Tenso
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         raise ValueError(f"--weights {path}: not a checkpoint that torch can read") from error
-    state = loaded.get("weights", loaded)
+    state = loaded.get("weights", loaded) if isinstance(loaded, dict) else {}
     fresh = network(name).build(classes, False).state_dict()
     if missing := [key for key in fresh if key not in state]:
         raise ValueError(f"--weights {path}: no weights for {missing[0]} of {name}")

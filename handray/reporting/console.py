@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 REDRAW_SECONDS = 1.0
@@ -34,6 +35,12 @@ def fold_line(fold: int, word: dict[str, Any] | None) -> str:
     )
 
 
+def banner(*lines: str) -> str:
+    """Lines that nobody can miss."""
+    bar = "*" * 88
+    return "\n".join([bar, *(f"** {line}" for line in lines), bar])
+
+
 class LiveLines:
     """Lines that are drawn over each other in a terminal, and now and then into a log file.
 
@@ -53,10 +60,11 @@ class LiveLines:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
         self._thread.join(timeout=5)
-        self._draw()
+        if kind is None:
+            self._draw()
 
     def say(self, text: str) -> None:
         """Print a line that stays, above the live ones."""
@@ -67,7 +75,9 @@ class LiveLines:
     def _run(self) -> None:
         pause = REDRAW_SECONDS if self.is_terminal else LOG_SECONDS
         while not self._stop.wait(pause):
-            self._draw()
+            # A word that doesn't come, from a cluster in trouble, must not end the display.
+            with suppress(Exception):
+                self._draw()
 
     def _draw(self) -> None:
         # A line that wraps would be erased in part only.

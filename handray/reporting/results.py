@@ -1,6 +1,5 @@
 """What a finished k-fold training shows: voted masks, scores, a table, a picture, a summary."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from handray.inference.submission import Submission, read_submission, write_subm
 from handray.masks.rle import RunRows
 from handray.reporting.console import dice_table
 from handray.reporting.overlay import save_overlays
-from handray.reporting.run_folder import RunFolder
+from handray.reporting.run_folder import OUT_OF_FOLD, OUTPUT, RunFolder, best_epoch
 
 PICTURES = 3
 """Radiographs in the overlay picture."""
@@ -36,16 +35,16 @@ def conclude(data: DataFolder, run: RunFolder, folds: int, seconds: float) -> di
     """
     homes = [run.fold(fold) for fold in range(folds)]
     out_of_fold = _out_of_fold(data, homes)
-    write_submission(run.path / "oof.csv", out_of_fold)
+    write_submission(run.path / OUT_OF_FOLD, out_of_fold)
     labels = {image.name: image.polygons for image in data.train}
     overlap = score(out_of_fold, labels)
     class_dice = dict(zip(data.class_names, overlap.dice_C().tolist(), strict=True))
-    fold_dice = [_best_dice(home) for home in homes]
+    fold_dice = [best_epoch(home)["dice"] for home in homes]
     numbers = {"oof_dice_mean": overlap.dice()}
     shown = out_of_fold
     if data.test:
         shown = _vote(homes)
-        write_submission(run.path / "output.csv", shown)
+        write_submission(run.path / OUTPUT, shown)
         truth = read_truth(data.root, data)
         if truth and len(truth) == len(data.test):
             numbers["test_dice_mean"] = score(shown, truth).dice()
@@ -59,20 +58,15 @@ def conclude(data: DataFolder, run: RunFolder, folds: int, seconds: float) -> di
     }
 
 
-def _best_dice(home: Path) -> float:
-    history: list[dict[str, Any]] = json.loads((home / "history.json").read_text())
-    return float(max(record["dice"] for record in history))
-
-
 def _vote(homes: Sequence[Path]) -> Submission:
     """The folds' test masks, voted by the source team's rule."""
-    members = [read_submission(home / "output.csv", name=home.name) for home in homes]
+    members = [read_submission(home / OUTPUT, name=home.name) for home in homes]
     return vote_submissions(members, votes_needed(len(members)))
 
 
 def _out_of_fold(data: DataFolder, homes: Sequence[Path]) -> Submission:
     """Every training image's masks by the network that hasn't seen it, in the folder's order."""
-    parts = [read_submission(home / "oof.csv", name=home.name) for home in homes]
+    parts = [read_submission(home / OUT_OF_FOLD, name=home.name) for home in homes]
     classes = len(data.class_names)
     stacked = RunRows.stack([part.rows for part in parts])
     names = [name for part in parts for name in part.image_names]

@@ -1,5 +1,6 @@
 """The folder that a run leaves behind, and how the same command goes on in it."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -8,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+LAST, BEST, HISTORY = "last.pt", "best.pt", "history.json"
+OUT_OF_FOLD, OUTPUT = "oof.csv", "output.csv"
+"""Files of a finished fold; all but output.csv, of the test images, of one under way as well."""
 RUNS = "runs"
 """Folder of all runs, beside the job that makes them."""
 
@@ -61,8 +65,21 @@ class RunFolder:
             )
 
     def claim(self, facts: dict[str, Any]) -> None:
-        """Make the folder this run's own; one that is already stays as it is."""
+        """Make the folder this run's own, and this process the only one that works in it.
+
+        Raises:
+            ValueError: another process trains this run.
+
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"run {self.name} is being trained already, by another process on {self.path}; "
+                "wait for it, or take another --name"
+            ) from None
         if not (self.path / "config.json").exists():
             write_json(self.path / "config.json", facts)
 
@@ -86,6 +103,15 @@ class RunFolder:
         """Folder of one fold; it is there only once the fold is finished."""
         return self.path / f"fold{number}"
 
+    def files(self) -> list[Path]:
+        """Return the files of the run as a whole, without the folds'."""
+        found = sorted(self.path.iterdir())
+        return [path for path in found if path.is_file() and not path.name.startswith(".")]
+
+    def missing_folds(self, folds: int) -> list[int]:
+        """Return those of the first ``folds`` folds that aren't finished."""
+        return [number for number in range(folds) if not self.fold(number).exists()]
+
     def finish_fold(self, number: int, fetch: Callable[[Path], None]) -> None:
         """Have ``fetch`` fill a fold's folder, which then appears as a whole or not at all."""
         if self.fold(number).exists():
@@ -99,6 +125,12 @@ class RunFolder:
     def _nearest(self) -> Path:
         """The folder, or the nearest one above it that exists."""
         return next(path for path in (self.path, *self.path.parents) if path.exists())
+
+
+def best_epoch(fold: Path) -> dict[str, Any]:
+    """Return the record of a finished fold's best epoch."""
+    history: list[dict[str, Any]] = json.loads((fold / HISTORY).read_text())
+    return max(history, key=lambda record: record["dice"])
 
 
 def write_json(path: Path, content: object) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,35 +29,30 @@ def tracking_uri() -> str:
 class Tracker:
     """The MLflow runs of one training; made again for the same run ids, it goes on in them."""
 
-    def __init__(self, name: str, known: dict[str, str]) -> None:
-        """Open the tracking store.
-
-        Args:
-            name: name of the parent run.
-            known: run ids of an earlier start, ``parent`` and fold numbers as keys.
-
-        """
+    def __init__(self, home: RunFolder) -> None:
+        """Open the tracking store; ``home`` names the runs and remembers their ids."""
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         uri = tracking_uri()
         if uri.startswith("sqlite:"):
             _local_store().mkdir(parents=True, exist_ok=True)
-        self.uri, self.name = uri, name
+        self.uri, self.home = uri, home
         self.client = MlflowClient(tracking_uri=uri)
         self.experiment = _experiment(self.client, uri)
-        self.ids = dict(known)
+        self.ids: dict[str, str] = home.notes().get("mlflow", {})
 
     def start(self, key: str, facts: dict[str, Any], tags: dict[str, str]) -> str:
         """Start or reopen the run ``parent`` or that of a fold; returns its id."""
         if key in self.ids and self._is_there(self.ids[key]):
             self.client.update_run(self.ids[key], status="RUNNING")
             return self.ids[key]
-        name = self.name if key == "parent" else f"{self.name}-fold{key}"
+        name = self.home.name if key == "parent" else f"{self.home.name}-fold{key}"
         tags = dict(tags)
         if key != "parent":
             tags[MLFLOW_PARENT_RUN_ID] = self.ids["parent"]
         run = self.client.create_run(self.experiment, tags=tags, run_name=name)
         self.ids[key] = run.info.run_id
+        self.home.note(mlflow=self.ids)
         params = [Param(name, str(value)) for name, value in facts.items()]
         self.client.log_batch(run.info.run_id, params=params)
         return self.ids[key]
@@ -72,14 +68,16 @@ class Tracker:
             values = {curve: record[curve] for curve in CURVES}
             by_class = zip(names, record["class_dice"], strict=True)
             values |= {f"dice_of/{name}": dice for name, dice in by_class}
-            metrics += [Metric(k, float(v), 0, record["epoch"]) for k, v in values.items()]
+            now, step = int(1000 * time.time()), record["epoch"]
+            metrics += [Metric(k, float(v), now, step) for k, v in values.items()]
         # MLflow takes at most 1000 metrics at once.
         for start in range(0, len(metrics), 1000):
             self.client.log_batch(run, metrics=metrics[start : start + 1000])
 
     def log_numbers(self, key: str, numbers: dict[str, float]) -> None:
         """Add final numbers to a run."""
-        metrics = [Metric(name, value, 0, 0) for name, value in numbers.items()]
+        now = int(1000 * time.time())
+        metrics = [Metric(name, value, now, 0) for name, value in numbers.items()]
         self.client.log_batch(self.ids[key], metrics=metrics)
 
     def log_files(self, key: str, files: Sequence[Path]) -> None:
@@ -91,9 +89,9 @@ class Tracker:
         """Keep plain types among a run's artifacts."""
         self.client.log_dict(self.ids[key], content, name)
 
-    def end(self, key: str, status: str = "FINISHED") -> None:
-        """Close a run as FINISHED, FAILED or KILLED."""
-        if key in self.ids:
+    def end(self, keys: Sequence[str | int], status: str) -> None:
+        """Close runs as FINISHED, FAILED or KILLED; keys are folds or ``parent``."""
+        for key in map(str, keys):
             self.client.set_terminated(self.ids[key], status)
 
     def _is_there(self, run: str) -> bool:
@@ -111,13 +109,10 @@ def start_tracking(home: RunFolder, facts: dict[str, Any], folds: int) -> Tracke
         folds: number of folds.
 
     """
-    notes = home.notes()
-    tracker = Tracker(home.name, notes.get("mlflow", {}))
-    tracker.start("parent", facts, {"weights": notes["weights"]})
-    for fold in range(folds):
-        if not home.fold(fold).exists():
-            tracker.start(str(fold), {"fold": fold}, {})
-    home.note(mlflow=tracker.ids)
+    tracker = Tracker(home)
+    tracker.start("parent", facts, {"weights": home.notes()["weights"]})
+    for fold in home.missing_folds(folds):
+        tracker.start(str(fold), {"fold": fold}, {})
     return tracker
 
 

@@ -72,6 +72,8 @@ def fit(state: TrainState, learner: Learner, world: Surroundings) -> None:
     while not _over(state, config, pace):
         _train_epoch(state, learner, world, pace)
         started = time.monotonic()
+        # Each rank's batch norms have counted batches of their own.
+        learner.ranks.share(state.average.model)
         overlap = world.validate(state.average.model)
         state.validation_seconds = learner.ranks.agreed(time.monotonic() - started)
         dice = overlap.dice()
@@ -133,9 +135,11 @@ def _train_epoch(state: TrainState, learner: Learner, world: Surroundings, pace:
         is_due = looked and pace.seconds - saved_at > 60 * config.cluster.checkpoint_minutes
         if is_due and state.step < world.steps_an_epoch:
             state.loss_sum += _finite(unchecked, state, ranks)
-            unchecked, saved_at = None, pace.seconds
+            unchecked = None
             state.seconds = pace.now()
             world.checkpoint(state, False)
+            pace.look(state.steps)
+            saved_at = pace.seconds
     state.loss_sum += _finite(unchecked, state, ranks)
 
 

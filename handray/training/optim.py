@@ -11,11 +11,28 @@ from torch import nn
 
 from handray.config import OptimConfig
 
+
+class _AdamP(AdamP):
+    """AdamP for channels_last weights too, whose strides its own views refuse."""
+
+    def _channel_view(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(x.size(0), -1)
+
+    def _layer_view(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(1, -1)
+
+
 BUILDERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
-    "adamp": AdamP,
+    "adamp": _AdamP,
     "adamw": torch.optim.AdamW,
 }
+
+
+def check_optimizer(name: str) -> None:
+    """Raise ValueError for an optimiser that isn't known."""
+    if name not in BUILDERS:
+        raise ValueError(f"--optimizer {name} is not known; choose one of: {', '.join(BUILDERS)}")
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
@@ -50,14 +67,15 @@ class AveragedModel:
         self.decay = decay
         self.updates = 0
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._parameters: list[torch.Tensor] = list(self.model.parameters())
+        self._buffers = list(self.model.buffers())
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move the average towards the model's parameters by one step."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.decay else 0.0
         self.updates += 1
-        ours: list[torch.Tensor] = list(self.model.parameters())
-        theirs: list[torch.Tensor] = list(model.parameters())
-        torch._foreach_lerp_(ours, theirs, 1 - decay)
-        for buffer, latest in zip(self.model.buffers(), model.buffers(), strict=True):
-            buffer.copy_(latest)
+        latest: list[torch.Tensor] = list(model.parameters())
+        torch._foreach_lerp_(self._parameters, latest, 1 - decay)
+        if self._buffers:
+            torch._foreach_copy_(self._buffers, list(model.buffers()))

@@ -1,10 +1,12 @@
 """Which arithmetic a forward pass runs in, and why."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
+WEAKEST_FIRST = ("fp16", "fp32", "bf16")
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -25,6 +27,11 @@ class Precision:
     def scaler(self) -> torch.amp.GradScaler:
         """Build a gradient scaler that does something only for fp16."""
         return torch.amp.GradScaler(self.device_type, enabled=self.name == "fp16")
+
+
+def weakest(choices: Sequence[Precision]) -> Precision:
+    """Return what all ranks can do: they must scale their losses alike."""
+    return min(choices, key=lambda choice: WEAKEST_FIRST.index(choice.name))
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 T = TypeVar("T")
 CPU = torch.device("cpu")
@@ -34,6 +34,12 @@ class Ranks:
         tensor = torch.tensor([value], dtype=torch.float64, device=self.device)
         dist.broadcast(tensor, src=0)
         return float(tensor.item())
+
+    def share(self, model: nn.Module) -> None:
+        """Give every rank rank 0's parameters and buffers of a model."""
+        if self.count > 1:
+            for tensor in (*model.parameters(), *model.buffers()):
+                dist.broadcast(tensor, src=0)
 
     def gathered(self, value: T) -> list[T]:
         """Every rank's value, in rank order, on every rank."""

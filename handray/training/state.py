@@ -70,7 +70,8 @@ class TrainState:
         self.average.model.load_state_dict(saved["average"])
         self.average.updates = saved["updates"]
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.scaler.load_state_dict(saved["scaler"])
+        if saved["scaler"]:  # empty where the arithmetic so far needed none
+            self.scaler.load_state_dict(saved["scaler"])
         self.history = saved["history"]
         for name in self.COUNTERS:
             setattr(self, name, saved[name])

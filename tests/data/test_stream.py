@@ -1,24 +1,18 @@
 """Decoded rows through the real Ray Data: decoded once, every row, in our own order."""
 
+import dataclasses
 import threading
 
 import numpy as np
 import pytest
 
 from handray.cluster.board import start_board
-from handray.cluster.experiment import CountDecode
+from handray.cluster.decoding import CountDecode
 from handray.data.augment import Augment
 from handray.data.decode import decode
+from handray.data.feed import EpochFeed, ordered_map
 from handray.data.radiographs import read_folder
-from handray.data.stream import (
-    EpochFeed,
-    Frame,
-    GraySums,
-    StreamedRows,
-    cache_rows,
-    gray_sums,
-    ordered_map,
-)
+from handray.data.stream import Frame, GraySums, StreamedRows, cache_rows, gray_sums
 
 FRAME = Frame(size=64, classes=29)
 ROWS = [5, 0, 12, 5]
@@ -52,6 +46,17 @@ def test_cached_rows_are_the_decoded_images_in_the_order_asked_for(cached, data)
 
 def test_streamed_rows_are_the_same(one_ray, data):
     check(list(StreamedRows(data.train, FRAME).samples(ROWS)), data)
+
+
+def test_no_rows_are_no_error(one_ray, cached, data):
+    assert list(StreamedRows(data.train, FRAME).samples([])) == []
+    assert list(cached[0].samples([])) == []
+
+
+def test_an_image_that_cannot_be_read_is_one_sentence(one_ray, data):
+    gone = dataclasses.replace(data.train[0], image_path="/nowhere/gone.png")
+    with pytest.raises(ValueError, match=r"^[^\n]*/nowhere/gone.png[^\n]*$"):
+        cache_rows([gone], FRAME)
 
 
 def test_reading_the_cache_again_decodes_nothing_anew(one_ray, cached, data):

@@ -4,20 +4,30 @@ import pytest
 import torch
 from torch import nn
 
-from handray.config import OPTIMIZERS, OptimConfig
-from handray.training.optim import BUILDERS, AveragedModel, build_optimizer, learning_rate
-from handray.training.precision import choose_precision
+from handray.config import OptimConfig
+from handray.training.optim import (
+    BUILDERS,
+    AveragedModel,
+    build_optimizer,
+    check_optimizer,
+    learning_rate,
+)
+from handray.training.precision import choose_precision, weakest
 
 
-def test_every_optimiser_that_the_config_knows_can_be_built():
-    assert set(BUILDERS) == set(OPTIMIZERS)
+def test_an_unknown_optimiser_lists_the_known_ones():
+    with pytest.raises(ValueError, match="--optimizer lion is not known; choose one of: adam, ad"):
+        check_optimizer("lion")
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", BUILDERS)
 def test_norms_and_biases_have_no_weight_decay_and_a_step_lowers_the_loss(name):
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    # Channels last, as networks are trained: AdamP's own views refuse such weights.
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3))
+    model = model.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(model, OptimConfig(optimizer=name, lr=0.01, weight_decay=0.1))
     decayed = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    assert decayed[id(model[2].weight)] == 0.1
     assert decayed[id(model[0].weight)] == 0.1
     assert [decayed[id(p)] for p in (model[0].bias, *model[1].parameters())] == [0, 0, 0]
     image = torch.randn(4, 1, 8, 8)
@@ -64,6 +74,13 @@ def test_only_fp16_scales_its_gradients():
     device = torch.device("cpu")
     for name, scales in {"fp16": True, "bf16": False, "fp32": False}.items():
         assert choose_precision(name, device).scaler().is_enabled() == scales
+
+
+def test_ranks_agree_on_the_weakest_arithmetic():
+    names = {n: choose_precision(n, torch.device("cpu")) for n in ("bf16", "fp16", "fp32")}
+    assert weakest([names["bf16"], names["fp16"], names["bf16"]]).name == "fp16"
+    assert weakest([names["bf16"], names["fp32"]]).name == "fp32"
+    assert weakest([names["bf16"]]).name == "bf16"
 
 
 def test_auto_says_why():

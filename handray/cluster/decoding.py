@@ -1,0 +1,73 @@
+"""Where decoded rows come from in a run: one decode for all folds, or a stream each epoch."""
+
+from functools import partial
+from typing import Any
+
+import ray
+
+from handray.cluster.runtime import smallest_store
+from handray.config import Config
+from handray.data.feed import Source
+from handray.data.radiographs import DataFolder
+from handray.data.stream import (
+    STORE_SHARE,
+    Frame,
+    GraySums,
+    StreamedRows,
+    cache_rows,
+    gray_sums,
+)
+from handray.reporting.console import LiveLines
+
+
+class CountDecode:
+    """Tells the board of each image decoded; goes along to the decoding tasks."""
+
+    def __init__(self, board: Any) -> None:
+        self.board = board
+
+    def __call__(self, row: int) -> None:
+        """Count one row."""
+        self.board.count_decode.remote()
+
+
+def is_streamed(config: Config, data: DataFolder) -> bool:
+    """Whether images are decoded anew each epoch; prints which way, and why."""
+    images = len(data.train) + len(data.test)
+    needed = images * Frame(config.data.size, len(data.class_names)).row_bytes
+    room = smallest_store() * STORE_SHARE
+    fits = f"{needed / 2**30:.2f} GiB, the object store has {room / 2**30:.2f} GiB for them"
+    feed = config.cluster.feed
+    streamed = feed == "streamed" or (feed == "auto" and needed > room)
+    how = "Streaming {} images anew each epoch" if streamed else "Decoding {} images once a run"
+    print(f"{how.format(images)} ({fits})")
+    return streamed
+
+
+def open_source(
+    config: Config, data: DataFolder, streamed: bool, board: Any
+) -> tuple[Source, float, float]:
+    """Decoded rows of training and test images, and the training images' mean and std.
+
+    Raises:
+        ValueError: an image can't be read, or all are of one gray.
+
+    """
+    images = [*data.train, *data.test]
+    frame = Frame(config.data.size, len(data.class_names))
+    source: Source
+    if streamed:
+        source = StreamedRows(images, frame)
+        sums = gray_sums(images, frame, range(len(data.train)))
+    else:
+        with LiveLines(partial(_lines, board, len(images))):
+            source = cache_rows(images, frame, CountDecode(board))
+        sums = source.sums
+    total = sum((sums[row] for row in range(len(data.train))), GraySums(0, 0, 0))
+    mean, std = total.mean_std()
+    print(f"Gray levels of the training images: mean {mean:.2f}, std {std:.2f} of 255")
+    return source, mean, std
+
+
+def _lines(board: Any, total: int) -> list[str]:
+    return [f"decoded {ray.get(board.read.remote())[2]} of {total} images"]

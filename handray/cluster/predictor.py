@@ -1,0 +1,100 @@
+"""A network over images of the data set: masks in the source frame, and how they overlap the truth.
+
+Axes: C classes, H W pixels of the model frame.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from handray.data.feed import Sample, Source
+from handray.data.order import rank_rows
+from handray.data.radiographs import Radiograph
+from handray.inference.predict import runs_from_logits
+from handray.inference.score import truth_rows
+from handray.masks.algebra import areas, intersection_areas
+from handray.masks.rle import RunRows
+from handray.training.batch import Normalisation
+from handray.training.metrics import Overlap, joined
+from handray.training.precision import Precision
+from handray.training.ranks import Ranks
+
+Rows = NDArray[np.int64]
+
+
+class Predictor:
+    """Predicts each of the rows that it is asked for once, spread over the ranks."""
+
+    def __init__(
+        self,
+        source: Source,
+        images: Sequence[Radiograph],
+        classes: int,
+        normalise: Normalisation,
+        precision: Precision,
+        ranks: Ranks,
+    ) -> None:
+        """Keep what prediction needs.
+
+        Args:
+            source: decoded rows; row i is ``images[i]``.
+            images: training images, then test images.
+            classes: number of classes.
+            normalise: of gray levels.
+            precision: of the forward pass.
+            ranks: who shares the work.
+
+        """
+        self.source, self.images, self.classes = source, images, classes
+        self.normalise, self.precision, self.ranks = normalise, precision, ranks
+        self._truth: dict[int, RunRows] = {}
+
+    def predict(self, model: nn.Module, rows: Rows) -> dict[int, RunRows]:
+        """Masks of this rank's share of the rows, in the source frame, by row."""
+        mine = rows[rank_rows(len(rows), self.ranks.rank, self.ranks.count)]
+        samples = self.source.samples(mine.tolist())
+        return {sample.row: self._masks(model, sample) for sample in samples}
+
+    def gathered(self, masks: dict[int, RunRows], rows: Rows) -> list[RunRows]:
+        """Every rank's masks, in the order of ``rows``, on every rank.
+
+        Raises:
+            RuntimeError: an image is missing or was predicted twice.
+
+        """
+        parts = self.ranks.gathered(masks)
+        whole = {row: one for part in parts for row, one in part.items()}
+        if sum(map(len, parts)) != len(rows) or set(whole) != set(rows.tolist()):
+            raise RuntimeError(f"predicted {sum(map(len, parts))} of {len(rows)} images")
+        return [whole[row] for row in rows.tolist()]
+
+    def overlap(self, masks: dict[int, RunRows], rows: Rows) -> Overlap:
+        """Exact pixel counts of every rank's masks against the labels, in the source frame."""
+        mine = np.array(list(masks), np.int64)
+        truth = [self._label(row) for row in masks]
+        ours, theirs = RunRows.stack(list(masks.values())), RunRows.stack(truth)
+        shape = (len(mine), self.classes)
+        counts = Overlap(
+            mine,
+            intersection_areas(ours, theirs).reshape(shape),
+            (areas(ours) + areas(theirs)).reshape(shape),
+        )
+        return joined(self.ranks.gathered(counts), rows)
+
+    def _masks(self, model: nn.Module, sample: Sample) -> RunRows:
+        image = self.images[sample.row]
+        pixels_1HW = torch.from_numpy(sample.image_HW.copy())[None].to(self.ranks.device)
+        with torch.inference_mode(), self.precision.autocast():
+            logits_1CHW = model(self.normalise(pixels_1HW))
+        logits_CHW = logits_1CHW[0].float().cpu().contiguous().numpy()
+        return RunRows.join(runs_from_logits(logits_CHW, (image.height, image.width)))
+
+    def _label(self, row: int) -> RunRows:
+        if row not in self._truth:
+            image = self.images[row]
+            size = (image.height, image.width)
+            self._truth[row] = truth_rows(image.polygons, self.classes, size)
+        return self._truth[row]

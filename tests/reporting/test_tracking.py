@@ -1,0 +1,69 @@
+"""MLflow for real, in sqlite: runs that are opened again, curves without doubles, downloads."""
+
+import pytest
+from mlflow import MlflowClient
+
+from handray.reporting.run_folder import RunFolder
+from handray.reporting.tracking import download_submission, start_tracking, tracking_uri
+
+NAMES = ("Radius", "Ulna")
+
+
+def record(epoch: int) -> dict:
+    curves = {"loss": 0.5, "dice": 0.7, "lr": 0.1, "images_per_s": 3.0, "wait_share": 0.0}
+    return {"epoch": epoch, **curves, "class_dice": [0.6, 0.8]}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> RunFolder:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    home = RunFolder("mine")
+    home.claim({})
+    home.note(weights="none")
+    return home
+
+
+def test_a_second_start_goes_on_in_the_same_runs_and_logs_no_epoch_twice(home, tmp_path):
+    first = start_tracking(home, {"optim.lr": 0.1}, folds=2)
+    first.log_epochs("0", [record(1)], NAMES)
+    second = start_tracking(RunFolder("mine"), {"optim.lr": 0.1}, folds=2)
+    assert second.ids == first.ids
+    second.log_epochs("0", [record(1), record(2)], NAMES)
+    client = MlflowClient(tracking_uri=tracking_uri())
+    history = client.get_metric_history(first.ids["0"], "dice_of/Ulna")
+    assert [(metric.step, metric.value) for metric in history] == [(1, 0.8), (2, 0.8)]
+    child = client.get_run(first.ids["0"])
+    assert child.data.tags["mlflow.parentRunId"] == first.ids["parent"]
+    assert client.get_run(first.ids["parent"]).data.params == {"optim.lr": "0.1"}
+    assert (tmp_path / "runs/mlflow.db").exists()
+
+
+def test_a_run_that_was_deleted_is_started_anew(home):
+    first = start_tracking(home, {}, folds=1)
+    MlflowClient(tracking_uri=tracking_uri()).delete_run(first.ids["0"])
+    second = start_tracking(home, {}, folds=1)
+    assert second.ids["parent"] == first.ids["parent"]
+    assert second.ids["0"] != first.ids["0"]
+
+
+def test_a_submission_comes_back_with_its_json(home, tmp_path):
+    tracker = start_tracking(home, {}, folds=1)
+    for name in ("output.csv", "output.json", "oof.csv"):
+        (tmp_path / name).write_text(name)
+    tracker.log_files("0", [tmp_path / name for name in ("output.csv", "output.json", "oof.csv")])
+    into = tmp_path / "into"
+    into.mkdir()
+    assert download_submission(tracker.ids["0"], into).read_text() == "output.csv"
+    assert sorted(path.name for path in into.iterdir()) == ["output.csv", "output.json"]
+
+
+def test_runs_without_a_submission_and_unknown_runs_are_named(home, tmp_path):
+    with pytest.raises(ValueError, match="--runs abc: there is no tracking store at sqlite"):
+        download_submission("abc", tmp_path)
+    assert not (tmp_path / "runs/mlflow.db").exists()
+    tracker = start_tracking(home, {}, folds=1)
+    with pytest.raises(ValueError, match=r"\(mine-fold0\) has no output.csv"):
+        download_submission(tracker.ids["0"], tmp_path)
+    with pytest.raises(ValueError, match="--runs abc: no such run at sqlite"):
+        download_submission("abc", tmp_path)
