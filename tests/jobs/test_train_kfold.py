@@ -23,6 +23,7 @@ JOBS = Path(__file__).parents[2] / "jobs"
 SMALL = [
     *("--model", "hrnet_small", "--size", "64", "--folds", "2", "--batch", "4", "--seed", "1"),
     *("--weights", "none", "--augment", "flip", "--passes", "3", "--name", "small"),
+    *("--optimizer", "adamp"),
 ]
 
 
@@ -169,7 +170,7 @@ def test_mlflow_has_one_parent_and_a_child_a_fold_with_curves_and_artifacts(trai
     assert all(run.info.status == "FINISHED" for run in runs)
     assert all(c.data.tags["mlflow.parentRunId"] == parent.info.run_id for c in children)
     assert parent.data.params["data.size"] == "64"
-    assert parent.data.params["optim.optimizer"] == "adamw"
+    assert parent.data.params["optim.optimizer"] == "adamp"
     assert parent.data.tags["weights"] == "none"
     assert parent.data.metrics.keys() >= {"oof_dice_mean", "test_dice_mean"}
     names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
@@ -245,8 +246,8 @@ def test_runs_of_mlflow_vote_with_each_other_and_with_csvs(trained):
     assert not (folder / "none.csv").exists()
 
 
-def test_ctrl_c_leaves_a_run_that_goes_on(phantoms, tmp_path):
-    arguments = [*SMALL, "--minutes", 60, "--data", phantoms]
+def test_ctrl_c_leaves_a_run_that_goes_on_and_streaming_trains(phantoms, tmp_path):
+    arguments = [*SMALL, "--minutes", 60, "--feed", "streamed", "--data", phantoms]
     process = start("train_kfold.py", *arguments, folder=tmp_path)
     storage = tmp_path / "runs/small/ray"
     wait_for(lambda: any(storage.glob("fold0/checkpoint_*/last.pt")), process)
@@ -257,7 +258,21 @@ def test_ctrl_c_leaves_a_run_that_goes_on(phantoms, tmp_path):
     assert "Traceback" not in output
     last = max(storage.glob("fold0/checkpoint_*/last.pt"), key=lambda path: path.stat().st_mtime)
     assert torch.load(last, weights_only=True)["epoch"] >= 1
-    assert mlflow_runs(tmp_path)[1][-1].info.status in ("KILLED", "RUNNING")
+    assert {run.info.status for run in mlflow_runs(tmp_path)[1]} == {"KILLED"}
+
+
+def test_a_loss_that_explodes_fails_the_folds_with_a_sentence_and_none_counts_as_finished(
+    phantoms, tmp_path
+):
+    arguments = [*SMALL, "--epochs", 9, "--lr", 1e12, "--clip", 1e12, "--data", phantoms]
+    code, output = run("train_kfold.py", *arguments, folder=tmp_path)
+    assert code == 1, output
+    for fold in (0, 1):
+        assert f"error: fold {fold}: the loss became " in output
+    assert "half the --lr" in output
+    assert not list((tmp_path / "runs/small").glob("fold*/"))
+    assert not (tmp_path / "runs/small/summary.json").exists()
+    assert {run.info.status for run in mlflow_runs(tmp_path)[1]} == {"FAILED"}
 
 
 @pytest.mark.parametrize(
