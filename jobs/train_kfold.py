@@ -48,8 +48,9 @@ def main() -> int:
     from handray.cluster.decoding import is_streamed
     from handray.cluster.experiment import Experiment, check_reach
     from handray.cluster.runtime import nodes, plan, start_ray
-    from handray.reporting.tracking import start_tracking
+    from handray.reporting.tracking import check_tracking, start_tracking
 
+    check_tracking()
     weights, origin = _weights(config, data, run)
     print(start_ray(options.verbose))
     streamed = is_streamed(config, data)

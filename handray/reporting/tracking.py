@@ -3,6 +3,8 @@
 import logging
 import os
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -100,6 +102,33 @@ class Tracker:
         return False
 
 
+def check_tracking() -> None:
+    """See that the tracking store answers, before MLflow's client tries for minutes.
+
+    Raises:
+        ValueError: it doesn't.
+
+    """
+    uri = tracking_uri()
+    file = _sqlite_file(uri) if uri.startswith("sqlite:") else None
+    if file and not file.exists():
+        return
+    try:
+        if uri.startswith(("http://", "https://")):
+            with suppress(urllib.error.HTTPError):  # it answers, if only to ask for a password
+                urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
+            return
+        if file and not os.access(file, os.W_OK):
+            raise OSError("the file can't be written to")
+        MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    except Exception as error:  # whatever the store's driver raises
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"MLFLOW_TRACKING_URI {uri} can't be used ({reason}); "
+            "start the server, or unset it to track in a file beside the runs"
+        ) from error
+
+
 def start_tracking(home: RunFolder, facts: dict[str, Any], folds: int) -> Tracker:
     """Start or reopen a parent run and a child run for each fold that isn't finished.
 
@@ -132,7 +161,7 @@ def download_submission(run_id: str, into: Path) -> Path:
     """
     uri = tracking_uri()
     remedy = "see the ids in the training's last lines or in the MLflow UI"
-    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if uri.startswith("sqlite:") and not _sqlite_file(uri).exists():
         raise ValueError(f"--runs {run_id}: there is no tracking store at {uri}; {remedy}")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     client = MlflowClient(tracking_uri=uri)
@@ -146,6 +175,10 @@ def download_submission(run_id: str, into: Path) -> Path:
     for artifact in names & {"output.csv", "output.json"}:
         client.download_artifacts(run_id, artifact, str(into))
     return into / "output.csv"
+
+
+def _sqlite_file(uri: str) -> Path:
+    return Path(uri.removeprefix("sqlite:///"))
 
 
 def _local_store() -> Path:

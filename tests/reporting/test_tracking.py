@@ -4,7 +4,12 @@ import pytest
 from mlflow import MlflowClient
 
 from handray.reporting.run_folder import RunFolder
-from handray.reporting.tracking import download_submission, start_tracking, tracking_uri
+from handray.reporting.tracking import (
+    check_tracking,
+    download_submission,
+    start_tracking,
+    tracking_uri,
+)
 
 NAMES = ("Radius", "Ulna")
 
@@ -37,6 +42,19 @@ def test_a_second_start_goes_on_in_the_same_runs_and_logs_no_epoch_twice(home, t
     assert child.data.tags["mlflow.parentRunId"] == first.ids["parent"]
     assert client.get_run(first.ids["parent"]).data.params == {"optim.lr": "0.1"}
     assert (tmp_path / "runs/mlflow.db").exists()
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "carrier://pigeon", "runs/files"])
+def test_a_store_that_cannot_be_used_is_told_in_one_sentence(home, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(ValueError, match=f"^MLFLOW_TRACKING_URI {uri} can't be used") as caught:
+        check_tracking()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_default_store_needs_nothing_to_be_there(home, tmp_path):
+    check_tracking()
+    assert not (tmp_path / "runs/mlflow.db").exists()
 
 
 def test_a_run_that_was_deleted_is_started_anew(home):
