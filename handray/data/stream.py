@@ -96,11 +96,12 @@ class StreamedRows:
         self.radiographs, self.frame = radiographs, frame
 
     def samples(self, rows: Sequence[int]) -> Iterator[Sample]:
-        """The named rows in the named order."""
+        """The named rows in the named order; ValueError for an image that can't be read."""
         if not rows:
             return  # Ray Data has no data set of nothing
         decoded = _decoded(self.radiographs, rows, self.frame)
         for item in decoded.iter_rows():
+            _raise_fault(item["fault"])
             yield Sample(item["row"], item["image"], item["planes"])
 
 
@@ -118,22 +119,25 @@ def cache_rows(
         ValueError: an image can't be read.
 
     """
-    dataset = _decoded(radiographs, range(len(radiographs)), frame, decoded)
-    try:
-        dataset = dataset.materialize()
-    except ray.exceptions.RayTaskError as error:
-        raise ValueError(str(error.cause or error).strip().split("\n")[-1]) from error
+    dataset = _decoded(radiographs, range(len(radiographs)), frame, decoded).materialize()
     blocks = dataset.get_internal_block_refs()
-    sums = [one for part in ray.get([_row_sums.remote(b) for b in blocks]) for one in part]
-    return CachedRows(blocks, dict(sums))
+    sums: dict[int, GraySums] = {}
+    for part in ray.get([_row_sums.remote(block) for block in blocks]):
+        for row, fault, one in part:
+            _raise_fault(fault)
+            sums[row] = one
+    return CachedRows(blocks, sums)
 
 
 def gray_sums(
     radiographs: Sequence[Radiograph], frame: Frame, rows: Sequence[int]
 ) -> dict[int, GraySums]:
     """Sums of rows that are not cached, by one pass over their images."""
-    decoded = _decoded(radiographs, rows, frame).map(_only_sums)
-    return {item["row"]: pickle.loads(item["sums"]) for item in decoded.iter_rows()}
+    sums: dict[int, GraySums] = {}
+    for item in _decoded(radiographs, rows, frame).map(_only_sums).iter_rows():
+        _raise_fault(item["fault"])
+        sums[item["row"]] = pickle.loads(item["sums"])
+    return sums
 
 
 def _decoded(
@@ -154,10 +158,22 @@ def _decoded(
 def _decode_item(
     item: dict[str, Any], frame: Frame, decoded: Callable[[int], None] | None
 ) -> dict[str, Any]:
-    image, planes = decode(pickle.loads(item["radiograph"]), frame.size, frame.classes)
+    fault = ""
+    try:
+        image, planes = decode(pickle.loads(item["radiograph"]), frame.size, frame.classes)
+    except ValueError as error:
+        # Raised in a task it would come back as Ray's traceback, not as a sentence.
+        fault = str(error)
+        image = np.zeros((frame.size, frame.size), np.uint8)
+        planes = np.zeros((frame.size, frame.size, plane_count(frame.classes)), np.uint8)
     if decoded is not None:
         decoded(item["row"])
-    return {"row": item["row"], "image": image, "planes": planes}
+    return {"row": item["row"], "fault": fault, "image": image, "planes": planes}
+
+
+def _raise_fault(fault: str) -> None:
+    if fault:
+        raise ValueError(fault)
 
 
 def _sums(image_HW: NDArray[np.uint8]) -> GraySums:
@@ -167,10 +183,14 @@ def _sums(image_HW: NDArray[np.uint8]) -> GraySums:
 
 
 def _only_sums(item: dict[str, Any]) -> dict[str, Any]:
-    return {"row": item["row"], "sums": pickle.dumps(_sums(item["image"]))}
+    return {"row": item["row"], "fault": item["fault"], "sums": pickle.dumps(_sums(item["image"]))}
 
 
 @ray.remote
-def _row_sums(block: Any) -> list[tuple[int, GraySums]]:
-    columns = BlockAccessor.for_block(block).to_numpy(["row", "image"])
-    return [(int(row), _sums(image)) for row, image in zip(*columns.values(), strict=True)]
+def _row_sums(block: Any) -> list[tuple[int, str, GraySums]]:
+    """Row, fault and gray levels of each row of a block, where the block lies."""
+    columns = BlockAccessor.for_block(block).to_numpy(["row", "fault", "image"])
+    return [
+        (int(row), str(fault), _sums(image))
+        for row, fault, image in zip(*columns.values(), strict=True)
+    ]

@@ -57,6 +57,10 @@ def test_an_image_that_cannot_be_read_is_one_sentence(one_ray, data):
     gone = dataclasses.replace(data.train[0], image_path="/nowhere/gone.png")
     with pytest.raises(ValueError, match=r"^[^\n]*/nowhere/gone.png[^\n]*$"):
         cache_rows([gone], FRAME)
+    with pytest.raises(ValueError, match=r"/nowhere/gone\.png"):
+        list(StreamedRows([gone], FRAME).samples([0]))
+    with pytest.raises(ValueError, match=r"/nowhere/gone\.png"):
+        gray_sums([gone], FRAME, [0])
 
 
 def test_reading_the_cache_again_decodes_nothing_anew(one_ray, cached, data):

@@ -177,7 +177,7 @@ def test_mlflow_has_one_parent_and_a_child_a_fold_with_curves_and_artifacts(trai
     assert names >= {"output.csv", "output.json", "oof.csv", "folds.csv", "config.json"}
     for child in children:
         steps = [m.step for m in client.get_metric_history(child.info.run_id, "loss")]
-        assert steps == [1, 2, 3, 4]
+        assert sorted(steps) == [1, 2, 3, 4], "each epoch once, also one that a kill had lost"
         assert "dice_of/Pisiform" in child.data.metrics
         names = {artifact.path for artifact in client.list_artifacts(child.info.run_id)}
         assert names >= {"best.pt", "history.json", "oof.csv", "output.csv"}
