@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -149,6 +150,10 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError where parts that are right by themselves don't fit together."""
+        for key, value in flatten(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                flag = key.split(".")[1].replace("_", "-")
+                raise ValueError(f"--{flag} must be a finite number, got {value}")
         check_size(self.model.model, self.data.size)
         parts = self.cluster.workers_per_fold * self.train.accumulate
         if self.train.batch % parts:

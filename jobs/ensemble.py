@@ -14,6 +14,7 @@ runs are checked, comes from the JSON beside a CSV, else from --data, else from 
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ from pathlib import Path
 from handray.cli import Parser, run_job
 from handray.inference.ensemble import vote_submissions, votes_needed
 from handray.inference.submission import SizeOf, Submission, read_submission, write_submission
+from handray.masks.rle import MOST_PIXELS
 
 QUIET_SECONDS = 10.0
 """Shorter runs print no progress."""
@@ -63,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not names:
         raise ValueError("no members; name result files with --csv or MLflow runs with --runs")
     needed = votes_needed(len(names), options.votes, options.vote_fraction)
-    if options.out.resolve() in [path.resolve() for path in options.csv]:
+    if os.path.realpath(options.out) in map(os.path.realpath, options.csv):
         raise ValueError(f"--out {options.out} is a member too; give the result another name")
     size_of = _size_lookup(options.data, options.image_size)
     tell = _progress()
@@ -82,8 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _size_lookup(data: str | None, image_size: int) -> SizeOf:
-    if image_size < 1:
-        raise ValueError(f"--image-size must be 1 or more, got {image_size}; the bones' is 2048")
+    if not 1 <= image_size <= MOST_PIXELS**0.5:
+        raise ValueError(f"--image-size must be 1 to 46340, got {image_size}; the bones' is 2048")
     if data is None:
         return lambda _image: (image_size, image_size)
     from handray.inference.sizes import sizes_in  # reads images: slow to import

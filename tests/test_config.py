@@ -83,6 +83,8 @@ def test_the_cluster_is_no_part_of_what_is_learnt():
         (["--feed", "tape"], "--feed tape is not known"),
         (["--lr", "0"], "--lr and --clip must be above 0"),
         (["--lr", "nan"], "--lr and --clip must be above 0"),
+        (["--lr", "inf"], "--lr must be a finite number, got inf"),
+        (["--minutes", "nan"], "--minutes must be a finite number, got nan"),
         (["--minutes", "-1"], "--minutes must not be negative"),
         (["--ema", "1"], r"--warmup and --ema must be in \[0, 1\)"),
     ],

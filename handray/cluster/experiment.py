@@ -1,11 +1,13 @@
 """A whole k-fold training, from radiographs to a voted CSV, as the driver sees it."""
 
+import errno
 import json
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from handray.cluster.board import start_board
 from handray.cluster.decoding import open_source
-from handray.cluster.kfold import Listener, fetch_folder, run_folds
+from handray.cluster.kfold import Listener, fetch_folder, make_folder, run_folds
 from handray.cluster.runtime import Plan
 from handray.cluster.worker import FoldTask
 from handray.config import Config
 from handray.data.radiographs import DataFolder
 from handray.reporting.console import LiveLines, duration, fold_line
 from handray.reporting.results import conclude
-from handray.reporting.run_folder import HISTORY, LAST, RunFolder, best_epoch, write_json
+from handray.reporting.run_folder import HISTORY, LAST, OUTPUT, RunFolder, best_epoch, write_json
 from handray.reporting.tracking import Tracker
 
 
@@ -62,11 +64,17 @@ class Experiment:
             failures = self._train(missing, tracker, verbose) if missing else {}
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
-            tracker.end([*missing, "parent"], "KILLED" if stopped else "FAILED")
+            with suppress(Exception):  # a full disk, a server gone: the first error is the news
+                self.home.note(seconds=before + time.monotonic() - started)
+                tracker.end([*missing, "parent"], "KILLED" if stopped else "FAILED")
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise OSError(
+                    f"the disk of {self.home.path} or {self.storage} is full; make room there, "
+                    "then the same command goes on"
+                ) from error
             raise
-        finally:
-            seconds = before + time.monotonic() - started
-            self.home.note(seconds=seconds)
+        seconds = before + time.monotonic() - started
+        self.home.note(seconds=seconds)
         if failures:
             for fold, sentence in sorted(failures.items()):
                 print(f"error: fold {fold}: {sentence}", file=sys.stderr)
@@ -166,13 +174,14 @@ def check_reach(storage: str, image: str) -> None:
         image: path or URL of any image.
 
     Raises:
-        ValueError: a local path on a cluster whose nodes don't share it.
-        OSError: the storage can't be written to.
+        ValueError: nothing can be written there, or a local path that the nodes don't share.
 
     """
     local = [path for path in (storage, image) if "://" not in path]
-    if storage in local:
-        Path(storage).mkdir(parents=True, exist_ok=True)
+    try:
+        make_folder(storage)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--storage {storage} can't be written to: {error}") from error
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) == 1:
         return
@@ -203,8 +212,10 @@ def _farewell(home: RunFolder, tracker: Tracker, folds: int, seconds: float) -> 
     ids = " ".join(tracker.ids[str(fold)] for fold in range(folds))
     return (
         f"\nTook {duration(seconds)}. Everything lies in {home.path}:\n"
-        "  output.csv    voted test masks         oof.csv      out-of-fold masks\n"
-        "  overlay.png   a look at them           summary.json these numbers\n"
+        + ("  output.csv    voted test masks\n" if (home.path / OUTPUT).exists() else "")
+        + "  oof.csv       out-of-fold masks\n"
+        "  overlay.png   a look at them\n"
+        "  summary.json  these numbers\n"
         f"  fold0 .. fold{folds - 1}  best.pt, last.pt, history.json and the fold's own CSVs\n"
         f"MLflow: {tracker.uri}\n"
         f"  run {tracker.ids['parent']} (all folds), folds {ids}"

@@ -74,12 +74,21 @@ def run_folds(
 
 def fetch_folder(path: str, storage: str, into: Path) -> None:
     """Copy a fold's folder from the storage to this machine."""
-    filesystem = (
-        pyarrow.fs.FileSystem.from_uri(storage)[0]
-        if "://" in storage
-        else pyarrow.fs.LocalFileSystem()
-    )
-    ray.train.Checkpoint(path, filesystem).to_directory(str(into))
+    ray.train.Checkpoint(path, _filesystem(storage)[0]).to_directory(str(into))
+
+
+def make_folder(storage: str) -> None:
+    """Make the storage's folder; raises OSError or ValueError where that can't be done."""
+    filesystem, path = _filesystem(storage)
+    filesystem.create_dir(path, recursive=True)
+
+
+def _filesystem(storage: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """File system of an absolute path or URL, and the path in it."""
+    if "://" in storage:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(storage)
+        return filesystem, path
+    return pyarrow.fs.LocalFileSystem(), storage
 
 
 def _fold_trial(

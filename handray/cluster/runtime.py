@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,16 +50,27 @@ class Plan:
 
 
 def start_ray(verbose: bool) -> str:
-    """Join RAY_ADDRESS or start Ray here; returns the line that says which, with its resources."""
+    """Join RAY_ADDRESS or start Ray here; returns the line that says which, with its resources.
+
+    Raises:
+        ValueError: the cluster doesn't answer, or Ray doesn't start.
+
+    """
     os.environ.update(WORKER_ENV | DRIVER_ENV)
     # RAY_ADDRESS alone decides: a cluster left behind on this machine must not be joined by chance.
     address = os.environ.get("RAY_ADDRESS")
-    ray.init(
-        address=address or "local",
-        log_to_driver=verbose,
-        logging_level=logging.INFO if verbose else logging.ERROR,
-        runtime_env={"env_vars": WORKER_ENV},
-    )
+    _check_address(address)
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=verbose,
+            logging_level=logging.INFO if verbose else logging.ERROR,
+            runtime_env={"env_vars": WORKER_ENV},
+        )
+    except Exception as error:  # Ray raises what its start-up meets, bare Exceptions among them
+        reason = str(error).strip().split("\n")[0]
+        where = f"join the cluster at RAY_ADDRESS {address}" if address else "start Ray here"
+        raise ValueError(f"could not {where} ({reason}); try again, or see why with -v") from error
     if not verbose:
         for name in QUIET:
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -106,6 +118,20 @@ def nodes() -> list[tuple[int, int]]:
     """CPUs and GPUs of each node of the cluster."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in alive]
+
+
+def _check_address(address: str | None) -> None:
+    """Raise ValueError where nothing answers at host:port; Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"no Ray answers at RAY_ADDRESS {address} ({error}); start the cluster, or unset it to "
+            "run here"
+        ) from error
 
 
 def smallest_store() -> int:

@@ -22,8 +22,13 @@ class Files:
     @classmethod
     def at(cls, root: str | os.PathLike[str]) -> Files:
         """The folder at a path or URL; raises ValueError where there is none."""
-        fs, path = url_to_fs(os.fspath(root))
-        if not fs.exists(path):
+        try:
+            fs, path = url_to_fs(os.fspath(root))
+            is_there = bool(os.fspath(root)) and fs.exists(path)
+        except (ImportError, OSError, ValueError) as error:
+            # fsspec says which package a kind of URL needs, e.g. s3fs.
+            raise ValueError(f"data folder {root} can't be opened: {error}") from error
+        if not is_there:
             raise ValueError(f"no such data folder: {root}; check the path or URL")
         return cls(fs, path.rstrip("/"))
 

@@ -27,6 +27,11 @@ def assign_folds(radiographs: Sequence[Radiograph], folds: int, seed: int) -> ND
     bent = Counter(radiograph.person for radiograph in radiographs if is_bent(radiograph.bend))
     if folds < 2:
         raise ValueError(f"--folds must be at least 2, got {folds}")
+    if len(images) < 2:
+        raise ValueError(
+            f"folds are made of people, and there are only {len(images)} with usable images; "
+            "put each person's images into a folder of their own under train/DCM"
+        )
     if folds > len(images):
         raise ValueError(
             f"--folds is {folds}, but there are only {len(images)} people and a person stays in "

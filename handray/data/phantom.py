@@ -18,6 +18,7 @@ from handray.data.hands.people import Person, draw_person, draw_pose
 Floats = NDArray[np.float64]
 Polygons = dict[str, NDArray[np.int32]]
 SIDES = ("right", "left")
+LARGEST = 8192
 SMALLEST = 64
 FEWEST_POINTS, MOST_POINTS = 26, 80
 
@@ -52,7 +53,9 @@ def polygons_on_film(hand: Hand, size: int) -> Polygons:
 
 
 def check_size(size: int) -> None:
-    """Raise ValueError if the smallest bones would vanish at this size."""
+    """Raise ValueError if the smallest bones would vanish at this size, or a film be too large."""
+    if size > LARGEST:
+        raise ValueError(f"a phantom must be at most {LARGEST} px, got {size}")
     if size < SMALLEST:
         raise ValueError(
             f"a phantom must be at least {SMALLEST} px for its smallest bones, got {size}"

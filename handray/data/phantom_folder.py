@@ -120,7 +120,7 @@ def _is_complete(out: Path, drawing: Drawing) -> bool:
         return False
     try:
         found = dict(json.loads(record.read_text()))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise ValueError(f"{record} can't be read; delete {out} or choose another") from None
     differing = [key for key in wanted if found.get(key) != wanted[key]]
     if differing:

@@ -157,7 +157,7 @@ def _sizes_beside(path: Path, image_names: tuple[str, ...]) -> NDArray[np.int64]
         return None
     try:
         sizes_hw = np.array([sizes[image] for image in image_names], np.int64)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         fault = f"no size for image {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{json_beside(path)}: {fault}; remove it or make the CSV anew") from None
     if sizes_hw.shape != (len(image_names), 2) or sizes_hw.min() < 1:
@@ -171,8 +171,8 @@ def _json(path: Path) -> dict[str, Any]:
         return {}
     try:
         beside = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); remove it or make the CSV anew") from None
-    if not isinstance(beside, dict):
+    if not isinstance(beside, dict) or not isinstance(beside.get("source", {}), dict):
         raise ValueError(f"{path} holds no JSON object; remove it or make the CSV anew")
     return beside

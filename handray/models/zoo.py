@@ -146,6 +146,8 @@ def _checkpoint_weights(name: str, classes: int, path: Path) -> "dict[str, Tenso
         raise ValueError(f"--weights {path}: not a checkpoint that torch can read") from error
     state = loaded.get("weights", loaded) if isinstance(loaded, dict) else {}
     fresh = network(name).build(classes, False).state_dict()
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ValueError(f"--weights {path}: holds no network; give the best.pt of a fold")
     if missing := [key for key in fresh if key not in state]:
         raise ValueError(f"--weights {path}: no weights for {missing[0]} of {name}")
     other = [key for key in fresh if state[key].shape != fresh[key].shape]

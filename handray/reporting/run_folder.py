@@ -38,7 +38,7 @@ class RunFolder:
         """
         config = self.path / "config.json"
         if config.exists():
-            known, fresh = json.loads(config.read_text()), json.loads(json.dumps(facts))
+            known, fresh = read_json(config), json.loads(json.dumps(facts))
             differing = [
                 f"{key} was {known.get(key)}, now {fresh.get(key)}"
                 for key in sorted(known.keys() | fresh.keys())
@@ -86,8 +86,7 @@ class RunFolder:
     def notes(self) -> dict[str, Any]:
         """Return what an earlier start of this run wrote down with ``note``."""
         path = self.path / "notes.json"
-        notes: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        return notes
+        return read_json(path) if path.exists() else {}
 
     def note(self, **facts: object) -> None:
         """Write plain facts down for a later start and for people."""
@@ -96,8 +95,7 @@ class RunFolder:
     def summary(self) -> dict[str, Any] | None:
         """Return what a finished run wrote at its end; None for one that isn't finished."""
         path = self.path / "summary.json"
-        summary: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
-        return summary
+        return read_json(path) if path.exists() else None
 
     def fold(self, number: int) -> Path:
         """Folder of one fold; it is there only once the fold is finished."""
@@ -133,8 +131,28 @@ def best_epoch(fold: Path) -> dict[str, Any]:
     return max(history, key=lambda record: record["dice"])
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object that ``write_json`` wrote.
+
+    Raises:
+        ValueError: the file is damaged.
+
+    """
+    try:
+        content = json.loads(path.read_text())
+        if isinstance(content, dict):
+            return content
+        reason = "no JSON object"
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    raise ValueError(f"{path} is damaged ({reason}); remove {path.parent}, or take another --name")
+
+
 def write_json(path: Path, content: object) -> None:
     """Write plain types as JSON, under another name first."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

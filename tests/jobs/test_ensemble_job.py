@@ -166,7 +166,7 @@ def test_progress_is_told_only_after_ten_seconds(job, folder, monkeypatch, capsy
         (["--csv", "a.csv", "--out", "."], "can't write a CSV to"),
         (["--csv", "a.csv", "--out", "a.csv"], "--out a.csv is a member too"),
         (["--csv", "a.csv", "--out", "a.csv/v.csv"], "a.csv/v.csv"),
-        (["--csv", "a.csv", "--image-size", "0"], "--image-size must be 1 or more, got 0"),
+        (["--csv", "a.csv", "--image-size", "0"], "--image-size must be 1 to 46340, got 0"),
         (
             ["--csv", "a.csv", "--image-size", "3"],
             "line 4, image 'y.png', class 'Radius': run '9 2'",

@@ -297,6 +297,26 @@ def test_a_wrong_flag_is_one_sentence_and_leaves_nothing(arguments, sentence, ph
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"RAY_ADDRESS": "127.0.0.1:9"}, "error: no Ray answers at RAY_ADDRESS 127.0.0.1:9"),
+        (
+            {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"},
+            "error: MLFLOW_TRACKING_URI http://127.0.0.1:9 can't be used",
+        ),
+    ],
+)
+def test_a_server_that_does_not_answer_is_named_before_anything_is_written(
+    environment, sentence, phantoms, tmp_path
+):
+    arguments = [*SMALL, "--data", phantoms]
+    code, output = run("train_kfold.py", *arguments, folder=tmp_path, **environment)
+    assert code == 2, output
+    assert sentence in output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_without_images_names_the_layout(tmp_path):
     (tmp_path / "empty").mkdir()
     code, output = run("train_kfold.py", "--data", "empty", folder=tmp_path)

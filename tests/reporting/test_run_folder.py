@@ -30,6 +30,26 @@ def test_the_same_facts_go_on_and_others_are_refused_by_name(home):
         home.check({**FACTS, "classes": 3})
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "null", ""])
+def test_a_damaged_file_is_named_with_the_remedy(home, text):
+    home.claim(FACTS)
+    for name in ("config.json", "notes.json", "summary.json"):
+        before = home.path / name
+        kept = before.read_text() if before.exists() else None
+        before.write_text(text)
+        with pytest.raises(
+            ValueError, match=rf"{name} is damaged .*; remove .*mine, or take anoth"
+        ):
+            home.check(FACTS) or home.notes() or home.summary()
+        before.write_text(kept) if kept else before.unlink()
+
+
+def test_two_processes_cannot_train_one_run(home):
+    home.claim(FACTS)
+    with pytest.raises(ValueError, match="run mine is being trained already"):
+        RunFolder("mine").claim(FACTS)
+
+
 def test_a_fold_appears_as_a_whole_or_not_at_all(home):
     home.claim(FACTS)
 
