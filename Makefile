@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-DEMO_DATA := phantoms/demo
+DEMO_DATA := demo_hands
 
 .PHONY: demo install test lint
 

@@ -8,7 +8,11 @@ from typing import NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are ValueErrors, for run_job to tell in one sentence."""
+    """An ArgumentParser that shows a job's docstring and raises ValueError for run_job to tell."""
+
+    def __init__(self, about: str | None = None) -> None:
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=about, formatter_class=formatter)
 
     def error(self, message: str) -> NoReturn:
         """Raise ValueError instead of printing the usage."""

@@ -33,7 +33,7 @@ QUIET_SECONDS = 10.0
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; raises ValueError for a wrong one."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--csv", nargs="+", type=Path, default=[], metavar="CSV", help="members: result files")
     add("--runs", nargs="+", default=[], metavar="ID", help="members: MLflow run ids, 'A,B' or A B")

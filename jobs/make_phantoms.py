@@ -31,11 +31,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = Parser(
-        prog="make_phantoms",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--people", type=int, default=24, help="people in OUT/train (default: 24)")
     add("--test-people", type=int, default=6, help="people in OUT/test (default: 6)")
@@ -44,8 +40,8 @@ def _options() -> argparse.Namespace:
     add(
         "--out",
         type=Path,
-        default=Path("phantoms/default"),
-        help="folder (default: phantoms/default)",
+        default=Path("phantoms"),
+        help="folder (default: phantoms)",
     )
     return parser.parse_args()
 

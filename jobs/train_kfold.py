@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from handray.cli import Parser, run_job
-from handray.config import Config, add_flags, from_flags, identity, short_hash
+from handray.config import Config, identity, short_hash
 from handray.data.folds import assign_folds, fold_table
 from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import DataFolder, faults_error, folder_digest, read_folder
 from handray.models.zoo import initial_weights, parameter_count
+from handray.recipes import add_flags, from_flags
 from handray.reporting.console import Counting, banner
 from handray.reporting.run_folder import RunFolder
 
-PHANTOMS = Path("phantoms/default")
+PHANTOMS = Path("phantoms")
 
 
 def main() -> int:
@@ -68,11 +69,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = Parser(
-        prog="train_kfold",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--data", metavar="DIR", help="data set in the competition's layout (default: data/)")
     add("--skip-bad", action="store_true", help="leave faulty files out instead of stopping")

@@ -14,6 +14,7 @@ FLOORS = {
     "handray.masks": 1,
     "handray.models": 1,
     "handray.config": 2,
+    "handray.recipes": 3,
     "handray.training": 3,
     "handray.data": 3,
     "handray.inference": 4,

@@ -62,8 +62,10 @@ def test_what_is_read_only_is_not_written_to():
     planes = pack(masks)
     image.setflags(write=False)
     planes.setflags(write=False)
+    before = image.copy(), planes.copy()
     for seed in range(4):
         Augment("affine+elastic+flip+rbc", SIZE)(image, planes, (seed,))
+    assert np.array_equal(image, before[0]) and np.array_equal(planes, before[1])
 
 
 def test_elastic_moves_bones_by_a_visible_but_small_distance():
