@@ -24,7 +24,7 @@ from handray.data.radiographs import DataFolder, faults_error, folder_digest, re
 from handray.models.zoo import initial_weights, parameter_count
 from handray.recipes import add_flags, from_flags
 from handray.reporting.console import Counting, banner
-from handray.reporting.run_folder import RunFolder
+from handray.reporting.run_folder import RunFolder, write_text
 
 PHANTOMS = Path("phantoms")
 
@@ -61,7 +61,7 @@ def main() -> int:
     check_reach(storage, data.train[0].image_path)
     run.claim(facts)
     run.note(weights=origin, skipped=[fault.path for fault in data.faults])
-    fold_table(data.train, fold_of).to_csv(run.path / "folds.csv", index=False)
+    write_text(run.path / "folds.csv", fold_table(data.train, fold_of).to_csv(index=False))
     tracker = start_tracking(run, facts, config.data.folds)
     return Experiment(config, data, fold_of, run, storage, weights, shares, streamed).run(
         tracker, options.verbose
@@ -93,12 +93,12 @@ def _check_names(config: Config) -> None:
 
 def _read_data(options: argparse.Namespace) -> DataFolder:
     """The data set of --data, else data/, else the phantoms; its faults end the job."""
-    root = options.data or ("data" if Path("data").exists() else None)
+    root = options.data or ("data" if Path("data/train/DCM").is_dir() else None)
     if root is None:
         root = PHANTOMS
         print(
             banner(
-                f"NO DATA SET in data/, no --data: training on MADE-UP HANDS in {root}/ instead.",
+                f"NO DATA SET: neither data/train/DCM nor --data. MADE-UP HANDS in {root}/ it is.",
                 "They show that all works; they are no substitute for X-rays.",
             )
         )
