@@ -17,7 +17,7 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from handray.reporting.run_folder import RUNS, RunFolder
+from handray.reporting.run_folder import OUTPUT, RUNS, RunFolder
 
 EXPERIMENT = "handray"
 CURVES = ("loss", "dice", "lr", "images_per_s", "wait_share")
@@ -156,9 +156,10 @@ def download_submission(run_id: str, into: Path) -> Path:
         Path of the CSV.
 
     Raises:
-        ValueError: no such run, or it has no output.csv.
+        ValueError: the store doesn't answer, no such run, or it has no output.csv.
 
     """
+    check_tracking()
     uri = tracking_uri()
     remedy = "see the ids in the training's last lines or in the MLflow UI"
     if uri.startswith("sqlite:") and not _sqlite_file(uri).exists():
@@ -170,11 +171,11 @@ def download_submission(run_id: str, into: Path) -> Path:
     except MlflowException as error:
         raise ValueError(f"--runs {run_id}: no such run at {uri}; {remedy}") from error
     names = {artifact.path for artifact in client.list_artifacts(run_id)}
-    if "output.csv" not in names:
-        raise ValueError(f"--runs {run_id} ({name}) has no output.csv; did its training finish?")
-    for artifact in names & {"output.csv", "output.json"}:
+    if OUTPUT not in names:
+        raise ValueError(f"--runs {run_id} ({name}) has no {OUTPUT}; did its training finish?")
+    for artifact in names & {OUTPUT, "output.json"}:
         client.download_artifacts(run_id, artifact, str(into))
-    return into / "output.csv"
+    return into / OUTPUT
 
 
 def _sqlite_file(uri: str) -> Path:

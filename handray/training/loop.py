@@ -76,9 +76,7 @@ def fit(state: TrainState, learner: Learner, world: Surroundings) -> None:
         learner.ranks.share(state.average.model)
         overlap = world.validate(state.average.model)
         state.validation_seconds = learner.ranks.agreed(time.monotonic() - started)
-        dice = overlap.dice()
-        is_best = dice > state.best
-        state.best = max(state.best, dice)
+        is_best = overlap.dice() > max((past["dice"] for past in state.history), default=-1.0)
         state.history.append(_record(state, overlap, config))
         state.epoch, state.step = state.epoch + 1, 0
         state.loss_sum = state.waited = state.worked = 0.0

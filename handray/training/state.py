@@ -35,8 +35,6 @@ class TrainState:
     """Seconds of the epoch under way that rank 0 waited for data."""
     worked: float = 0.0
     """Seconds of the epoch under way, waiting included."""
-    best: float = -1.0
-    """Highest validation Dice so far."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One record an ended epoch, plain types only."""
 
@@ -49,7 +47,6 @@ class TrainState:
         "loss_sum",
         "waited",
         "worked",
-        "best",
     )
 
     def state_dict(self) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def test_a_store_that_cannot_be_used_is_told_in_one_sentence(home, monkeypatch, 
     with pytest.raises(ValueError, match=f"^MLFLOW_TRACKING_URI {uri} can't be used") as caught:
         check_tracking()
     assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=f"^MLFLOW_TRACKING_URI {uri} can't be used"):
+        download_submission("abc", home.path)
 
 
 def test_the_default_store_needs_nothing_to_be_there(home, tmp_path):
