@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from handray.models.zoo import NETWORKS, check_size
+from handray.models.zoo import ACTIVATIONS, Design, check_design, check_size, network
 
 Value = str | int | float
 T = TypeVar("T")
 
 FEEDS = ("auto", "cached", "streamed")
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "cosine", "plateau")
 
 
 def _option(default: T, about: str) -> T:
@@ -43,16 +43,24 @@ def _check_at_least(name: str, value: int, least: int) -> None:
 class ModelConfig:
     """Which network, and where its weights come from."""
 
-    model: str = _option("hrnet", "network, one of: " + ", ".join(NETWORKS))
+    model: str = _option("hrnet", "network, one of those below")
     weights: str = _option(
         "auto",
         "auto (ImageNet where the hub can be reached, else random), imagenet, none, "
         "or the path of a checkpoint",
     )
 
+    encoder: str = _option("", "encoder of an smp network, any of smp's or timm's, e.g. resnet50")
+    activation: str = _option("", "of the networks from scratch: " + ", ".join(ACTIVATIONS))
+
     def __post_init__(self) -> None:
-        """Raise ValueError for a network that isn't known."""
-        check_size(self.model, 1024)
+        """Raise ValueError for a network that isn't known, or options that it doesn't have."""
+        check_design(self.design)
+
+    @property
+    def design(self) -> Design:
+        """What the zoo builds."""
+        return Design(self.model, self.encoder, self.activation)
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,11 @@ class DataConfig:
 class OptimConfig:
     """Optimiser, schedule and averaging."""
 
-    optimizer: str = _option("adamp", "optimiser: adam, adamp or adamw")
+    optimizer: str = _option("adamp", "optimiser: adam, adamp, adamw or sgd")
     lr: float = _option(1e-4, "peak learning rate")
+    encoder_lr_factor: float = _option(
+        1.0, "learning rate of the encoder as a share of the head's, for pretrained ones"
+    )
     weight_decay: float = _option(1e-6, "weight decay; norms and biases have none")
     schedule: str = _option("cosine", "learning rate after the warm-up: " + ", ".join(SCHEDULES))
     warmup: float = _option(0.03, "share of the training in which the learning rate rises")
@@ -88,6 +99,11 @@ class OptimConfig:
         _check_choice("schedule", self.schedule, SCHEDULES)
         if not self.lr > 0 or not self.clip > 0:
             raise ValueError(f"--lr and --clip must be above 0, got {self.lr} and {self.clip}")
+        if not 0 < self.encoder_lr_factor <= 1:
+            raise ValueError(
+                f"--encoder-lr-factor must be above 0 and at most 1, got {self.encoder_lr_factor}; "
+                "0.1 is usual for pretrained encoders"
+            )
         if self.weight_decay < 0:
             raise ValueError(f"--weight-decay must not be negative, got {self.weight_decay}")
         if not (0 <= self.warmup < 1 and 0 <= self.ema < 1):
@@ -100,7 +116,12 @@ class OptimConfig:
 class TrainConfig:
     """How long, on what batches, towards what."""
 
-    loss: str = _option("1*bce+1*dice", "weighted sum of losses, e.g. 7*bce+3*dice")
+    loss: str = _option(
+        "1*bce+1*dice", "weighted sum of the losses bce, dice, iou and focal, e.g. 7*bce+3*dice"
+    )
+    class_weights: str = _option(
+        "", "weights of classes in the loss, e.g. Pisiform=2,Trapezoid=1.5; others weigh 1"
+    )
     batch: int = _option(4, "images of one optimiser step, over all workers of a fold")
     accumulate: int = _option(2, "parts that a batch is worked through in, to save memory")
     epochs: int = _option(50, "epochs a fold")
@@ -125,6 +146,9 @@ class ClusterConfig:
     workers_per_fold: int = _option(1, "ranks that train one fold together (DDP)")
     folds_at_once: int = _option(0, "folds side by side; 0: as many as GPUs allow, 1 without")
     feed: str = _option("auto", "decoded images: cached in memory, streamed each epoch, or auto")
+    activation_checkpointing: bool = _option(
+        False, "compute activations anew in the backward pass: less memory, a third more time"
+    )
     checkpoint_minutes: float = _option(10.0, "minutes between checkpoints within an epoch")
 
     def __post_init__(self) -> None:
@@ -152,13 +176,20 @@ class Config:
             if isinstance(value, float) and not math.isfinite(value):
                 flag = key.split(".")[1].replace("_", "-")
                 raise ValueError(f"--{flag} must be a finite number, got {value}")
-        check_size(self.model.model, self.data.size)
+        check_size(self.model.design, self.data.size)
         parts = self.cluster.workers_per_fold * self.train.accumulate
         if self.train.batch % parts:
             raise ValueError(
                 f"--batch {self.train.batch} can't be split into {parts} equal parts "
                 f"(--workers-per-fold {self.cluster.workers_per_fold} x --accumulate "
                 f"{self.train.accumulate}); try --batch {-(-self.train.batch // parts) * parts}"
+            )
+        least = network(self.model.model).least_images
+        if self.rank_batch < least:
+            raise ValueError(
+                f"--model {self.model.model} needs at least {least} images a pass for its batch "
+                f"norms, got --batch {self.train.batch} in {parts} parts; "
+                f"try --batch {least * parts}, or a smaller --accumulate"
             )
 
     @property

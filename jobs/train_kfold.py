@@ -16,12 +16,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from handray.bones import BONES
 from handray.cli import Parser, run_job
 from handray.config import Config, identity, short_hash
 from handray.data.folds import assign_folds, fold_table
 from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import DataFolder, faults_error, folder_digest, read_folder
-from handray.models.zoo import initial_weights, parameter_count
+from handray.models.zoo import build_network, initial_weights, parameter_count
 from handray.recipes import add_flags, from_flags
 from handray.reporting.console import Counting, banner
 from handray.reporting.run_folder import RunFolder, write_text
@@ -33,10 +34,11 @@ def main() -> int:
     """Exit code: 0 all folds are trained, 1 some failed, 2 bad input, 130 stopped by Ctrl-C."""
     options = _options()
     config = from_flags(options)
-    _check_names(config)
+    parameters = _check_names(config)
     if options.preset:
         print(f"--preset {options.preset}: {config.model.model} at {config.data.size} px")
     data = _read_data(options)
+    _check_class_weights(config, data)
     fold_of = assign_folds(data.train, config.data.folds, config.train.seed)
     facts = {**identity(config), "classes": len(data.class_names), "data": folder_digest(data)[:16]}
     run = RunFolder(options.name or f"{config.model.model}-{short_hash(facts)}")
@@ -52,7 +54,7 @@ def main() -> int:
     from handray.reporting.tracking import check_tracking, start_tracking
 
     check_tracking()
-    weights, origin = _weights(config, data, run)
+    weights, origin = _weights(config, len(data.class_names), parameters, run)
     print(start_ray(options.verbose))
     streamed = is_streamed(config, data)
     folds = max(1, len(run.missing_folds(config.data.folds)))
@@ -80,15 +82,23 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _check_names(config: Config) -> None:
-    """Raise ValueError for a policy or loss that isn't known, before anything is read."""
+def _check_names(config: Config) -> int:
+    """Build what flags name, before anything is read; returns the network's parameters.
+
+    Raises:
+        ValueError: a policy, loss, optimiser or encoder that isn't known, or doesn't fit.
+
+    """
     from handray.data.augment import build
     from handray.training.losses import weighted_sum
-    from handray.training.optim import check_optimizer
+    from handray.training.optim import build_optimizer, check_optimizer
 
     build(config.data.augment, config.data.size)
     weighted_sum(config.train.loss)
     check_optimizer(config.optim.optimizer)
+    model = build_network(config.model.design, len(BONES))
+    build_optimizer(model, config.optim)
+    return parameter_count(model)
 
 
 def _read_data(options: argparse.Namespace) -> DataFolder:
@@ -116,6 +126,12 @@ def _read_data(options: argparse.Namespace) -> DataFolder:
     return data
 
 
+def _check_class_weights(config: Config, data: DataFolder) -> None:
+    from handray.training.losses import class_weights
+
+    class_weights(config.train.class_weights, data.class_names)
+
+
 def _storage(options: argparse.Namespace, run: RunFolder) -> str:
     """Where checkpoints are kept: an absolute path, since workers change directory, or a URL."""
     if options.storage is None:
@@ -125,10 +141,8 @@ def _storage(options: argparse.Namespace, run: RunFolder) -> str:
     return str(Path(options.storage).absolute() / run.name)
 
 
-def _weights(config: Config, data: DataFolder, run: RunFolder) -> tuple[Any, str]:
+def _weights(config: Config, classes: int, parameters: int, run: RunFolder) -> tuple[Any, str]:
     """The weights that folds start from and where they came from; a random start is said aloud."""
-    classes = len(data.class_names)
-    parameters = parameter_count(config.model.model, classes)
     # A fold: weights, their average, two moments, the best network and MLflow's copy of it; and
     # the folds that are copied just now.
     at_once = config.cluster.folds_at_once or 1
@@ -136,7 +150,7 @@ def _weights(config: Config, data: DataFolder, run: RunFolder) -> tuple[Any, str
     # Folds that start after a restart start as the first ones did.
     known = run.notes().get("weights", "")
     wanted = "none" if known.startswith("none") else known or config.model.weights
-    weights, origin = initial_weights(config.model.model, classes, wanted)
+    weights, origin = initial_weights(config.model.design, classes, wanted)
     if origin.startswith("none ("):
         print(
             banner(

@@ -28,6 +28,10 @@ ROOMS = {
     "mlflow": ("handray/reporting/tracking.py",),
     "albumentations": ("handray/data/augment.py",),
     "timm": ("handray/models/",),
+    "segmentation_models_pytorch": ("handray/models/",),
+    "torchvision": ("handray/models/",),
+    "onnx": ("handray/inference/onnx_export.py",),
+    "onnxruntime": ("handray/inference/onnx_export.py",),
     "adamp": ("handray/training/optim.py",),
 }
 

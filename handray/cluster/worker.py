@@ -23,7 +23,8 @@ from handray.data.feed import EpochFeed, Source
 from handray.data.radiographs import Radiograph
 from handray.inference.submission import Submission, write_submission
 from handray.masks.rle import RunRows
-from handray.models.zoo import network
+from handray.models.checkpointing import checkpoint_activations
+from handray.models.zoo import build_network
 from handray.reporting.run_folder import BEST, HISTORY, LAST, OUT_OF_FOLD, OUTPUT, write_json
 from handray.training.batch import Batch, Normalisation
 from handray.training.loop import Learner, Surroundings, TrainingFailureError, fit
@@ -73,7 +74,7 @@ def train_fold(settings: dict[str, Any]) -> None:
     except torch.OutOfMemoryError:
         sentence = (
             f"out of GPU memory at --size {task.config.data.size} with {task.config.rank_batch} "
-            "images a pass: try a larger --accumulate, or a smaller --batch or --size"
+            "images a pass: try --activation-checkpointing, a larger --accumulate, a smaller --size"
         )
         ray.get(task.board.fail.remote(task.fold, sentence))
         if ranks.count > 1:
@@ -111,7 +112,9 @@ class Rank:
         precision = weakest(self.ranks.gathered(wanted))
         normalise = Normalisation(self.task.mean, self.task.std)
         classes = len(self.task.class_names)
-        learner = Learner(self.config, classes, normalise, precision, self.ranks, parallel)
+        learner = Learner(
+            self.config, self.task.class_names, normalise, precision, self.ranks, parallel
+        )
         predictor = Predictor(
             self.task.source,
             [*self.task.train, *self.task.test],
@@ -152,11 +155,13 @@ class Rank:
     def _model(self) -> tuple[nn.Module, nn.Module]:
         """Build the network on this rank's device, and DDP around it for several ranks."""
         torch.manual_seed(self.config.train.seed)
-        model = network(self.config.model.model).build(len(self.task.class_names), False)
+        model = build_network(self.config.model.design, len(self.task.class_names))
         if self.task.weights is not None:
             model.load_state_dict(ray.get(self.task.weights))
         if self.ranks.device.type == "cuda" and self.ranks.count > 1 and self.config.rank_batch < 8:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        if self.config.cluster.activation_checkpointing:
+            checkpoint_activations(model)
         model = model.to(self.ranks.device).to(memory_format=torch.channels_last)
         parallel = prepare_model(model)
         return (parallel.module if self.ranks.count > 1 else parallel), parallel

@@ -42,6 +42,14 @@ def _affine(_: int) -> A.BasicTransform:
 TRANSFORMS: dict[str, Callable[[int], A.BasicTransform]] = {
     "affine": _affine,
     "elastic": _elastic,
+    "griddropout": lambda _: A.GridDropout(
+        ratio=0.25, random_offset=True, holes_number_xy=(4, 4), p=0.5
+    ),
+    # Hue and saturation of a gray image are nothing to change.
+    "jitter": lambda _: A.ColorJitter(
+        brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=(-0.2, 0.2), p=0.5
+    ),
+    "sharpen": lambda _: A.Sharpen(p=0.5),
     "flip": lambda _: A.HorizontalFlip(p=0.5),
     "rbc": lambda _: A.RandomBrightnessContrast(
         brightness_limit=(-0.2, 0.2), contrast_limit=(-0.2, 0.2), p=0.5

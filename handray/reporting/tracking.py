@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from handray.reporting.run_folder import OUTPUT, RUNS, RunFolder
+from handray.reporting.run_folder import BEST, OUTPUT, RUNS, RunFolder
 
 EXPERIMENT = "handray"
 CURVES = ("loss", "dice", "lr", "images_per_s", "wait_share")
@@ -159,23 +160,61 @@ def download_submission(run_id: str, into: Path) -> Path:
         ValueError: the store doesn't answer, no such run, or it has no output.csv.
 
     """
-    check_tracking()
-    uri = tracking_uri()
-    remedy = "see the ids in the training's last lines or in the MLflow UI"
-    if uri.startswith("sqlite:") and not _sqlite_file(uri).exists():
-        raise ValueError(f"--runs {run_id}: there is no tracking store at {uri}; {remedy}")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    client = MlflowClient(tracking_uri=uri)
-    try:
-        name = client.get_run(run_id).info.run_name
-    except MlflowException as error:
-        raise ValueError(f"--runs {run_id}: no such run at {uri}; {remedy}") from error
+    client, run = _find_run("--runs", run_id)
     names = {artifact.path for artifact in client.list_artifacts(run_id)}
     if OUTPUT not in names:
+        name = run.info.run_name
         raise ValueError(f"--runs {run_id} ({name}) has no {OUTPUT}; did its training finish?")
     for artifact in names & {OUTPUT, "output.json"}:
         client.download_artifacts(run_id, artifact, str(into))
     return into / OUTPUT
+
+
+def download_checkpoint(run_id: str, into: Path) -> Path:
+    """Fetch the best.pt of a fold's run.
+
+    Args:
+        run_id: MLflow's id.
+        into: an existing folder.
+
+    Returns:
+        Path of the checkpoint.
+
+    Raises:
+        ValueError: the store doesn't answer, no such run, it is that of all folds, or it has no
+            best.pt.
+
+    """
+    client, run = _find_run("--run", run_id)
+    if BEST in {artifact.path for artifact in client.list_artifacts(run_id)}:
+        client.download_artifacts(run_id, BEST, str(into))
+        return into / BEST
+    name = run.info.run_name
+    folds = client.search_runs(
+        [run.info.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
+    )
+    if folds:
+        by_name = sorted(folds, key=lambda fold: str(fold.info.run_name))
+        ids = ", ".join(fold.info.run_id for fold in by_name)
+        raise ValueError(
+            f"--run {run_id} ({name}) is a run of all folds; name one of its folds: {ids}"
+        )
+    raise ValueError(f"--run {run_id} ({name}) has no {BEST}; did its training finish?")
+
+
+def _find_run(option: str, run_id: str) -> tuple[MlflowClient, Run]:
+    """Look a run up that ``option`` of the command line named, with the client that found it."""
+    check_tracking()
+    uri = tracking_uri()
+    remedy = "see the ids in the training's last lines or in the MLflow UI"
+    if uri.startswith("sqlite:") and not _sqlite_file(uri).exists():
+        raise ValueError(f"{option} {run_id}: there is no tracking store at {uri}; {remedy}")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    client = MlflowClient(tracking_uri=uri)
+    try:
+        return client, client.get_run(run_id)
+    except MlflowException as error:
+        raise ValueError(f"{option} {run_id}: no such run at {uri}; {remedy}") from error
 
 
 def _sqlite_file(uri: str) -> Path:

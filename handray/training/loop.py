@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from handray.config import Config
 from handray.training.batch import Batch, Normalisation, targets
-from handray.training.losses import weighted_sum
+from handray.training.losses import Loss, class_weights, weighted_sum
 from handray.training.metrics import Overlap
 from handray.training.optim import learning_rate
 from handray.training.pace import Pace
@@ -52,12 +53,20 @@ class Learner:
     """The parts of one optimiser step that don't change while training."""
 
     config: Config
-    classes: int
+    class_names: tuple[str, ...]
     normalise: Normalisation
     precision: Precision
     ranks: Ranks
     parallel: nn.Module
     """The state's model, or DDP around it."""
+
+    @cached_property
+    def criterion(self) -> Loss:
+        """The config's loss, with its weights of classes on the ranks' device."""
+        weights = class_weights(self.config.train.class_weights, self.class_names)
+        if weights is not None:
+            weights = weights.to(self.ranks.device)
+        return weighted_sum(self.config.train.loss, weights)
 
 
 def fit(state: TrainState, learner: Learner, world: Surroundings) -> None:
@@ -112,15 +121,15 @@ def _train_epoch(state: TrainState, learner: Learner, world: Surroundings, pace:
     saved_at = pace.seconds
     unchecked: tuple[Tensor, Batch] | None = None
     batches = world.batches(state.epoch, state.step)
-    criterion = weighted_sum(config.train.loss)
+    dice_by_epoch = [record["dice"] for record in state.history]
     for _ in itertools.count():
         started = time.monotonic()
         batch = next(batches, None)
         if batch is None:
             break
         state.waited += time.monotonic() - started
-        rate = learning_rate(pace.progress(state.steps), config.optim)
-        loss = ranks.mean(_step(state, learner, batch, rate, criterion))
+        rate = learning_rate(pace.progress(state.steps), config.optim, dice_by_epoch)
+        loss = ranks.mean(_step(state, learner, batch, rate))
         # Checked one step late: the device works on this step while the last one's loss is read.
         state.loss_sum += _finite(unchecked, state, ranks)
         unchecked = loss, batch
@@ -141,13 +150,7 @@ def _train_epoch(state: TrainState, learner: Learner, world: Surroundings, pace:
     state.loss_sum += _finite(unchecked, state, ranks)
 
 
-def _step(
-    state: TrainState,
-    learner: Learner,
-    batch: Batch,
-    rate: float,
-    criterion: Callable[[Tensor, Tensor], Tensor],
-) -> Tensor:
+def _step(state: TrainState, learner: Learner, batch: Batch, rate: float) -> Tensor:
     """One optimiser step on this rank's batch; its mean loss, detached, still on the device."""
     config, ranks = learner.config, learner.ranks
     torch.manual_seed(_seed(config.train.seed, state.steps, ranks.rank))
@@ -162,13 +165,14 @@ def _step(
             image = learner.normalise(part.image_BHW.to(ranks.device, non_blocking=True))
             with learner.precision.autocast():
                 logits = parallel(image)
-            loss = criterion(logits, targets(part, learner.classes, ranks.device)) / parts
+            target = targets(part, len(learner.class_names), ranks.device)
+            loss = learner.criterion(logits, target) / parts
             state.scaler.scale(loss).backward()
             total += loss.detach()
     state.scaler.unscale_(state.optimizer)
     nn.utils.clip_grad_norm_(state.model.parameters(), config.optim.clip)
     for group in state.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["lr_factor"]
     state.scaler.step(state.optimizer)
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)

@@ -2,8 +2,8 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from adamp import AdamP
@@ -26,7 +26,14 @@ BUILDERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamp": _AdamP,
     "adamw": torch.optim.AdamW,
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
 }
+
+ENCODERS = ("encoder.", "backbone.")
+"""What the parameters of a pretrained part start with: smp says encoder, the others backbone."""
+
+PLATEAU_PATIENCE = 5
+"""Epochs without a better validation Dice after which the plateau schedule halves the rate."""
 
 
 def check_optimizer(name: str) -> None:
@@ -36,24 +43,62 @@ def check_optimizer(name: str) -> None:
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Build the optimiser; norms and biases (parameters of one axis) get no weight decay."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups: Iterable[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    """Build the optimiser: groups of the head, then of the encoder, each with its ``lr_factor``.
+
+    Norms and biases (parameters of one axis, or called so) get no weight decay.
+
+    Raises:
+        ValueError: an encoder's learning rate for a network without one.
+
+    """
+    parameters: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            part = name.startswith(ENCODERS), p.ndim <= 1 or name.endswith("bias")
+            parameters.setdefault(part, []).append(p)
+    if config.encoder_lr_factor != 1 and not any(in_encoder for in_encoder, _ in parameters):
+        raise ValueError(
+            "--encoder-lr-factor: this network has no encoder that could learn more slowly than "
+            "its head; leave it at 1, or choose another --model"
+        )
+    groups = [
+        {
+            "params": parameters[in_encoder, undecayed],
+            "weight_decay": 0.0 if undecayed else config.weight_decay,
+            "lr_factor": config.encoder_lr_factor if in_encoder else 1.0,
+        }
+        for in_encoder, undecayed in sorted(parameters)
     ]
     return BUILDERS[config.optimizer](groups, lr=config.lr)
 
 
-def learning_rate(progress: float, config: OptimConfig) -> float:
-    """Learning rate at a share of the training in [0, 1]: a linear rise, then the schedule."""
+def learning_rate(
+    progress: float, config: OptimConfig, dice_by_epoch: Sequence[float] = ()
+) -> float:
+    """Learning rate at a share of the training in [0, 1]: a linear rise, then the schedule.
+
+    ``dice_by_epoch`` is the validation Dice of each ended epoch, for the schedule ``plateau``.
+    """
     if progress < config.warmup:
         # Never quite 0, so that the first step of a short run is not lost.
         return config.lr * max(progress / config.warmup, 0.01)
     if config.schedule == "constant":
         return config.lr
+    if config.schedule == "plateau":
+        return config.lr / 2 ** plateaus(dice_by_epoch)
     falling = (min(progress, 1.0) - config.warmup) / (1 - config.warmup)
     return config.lr * (1 + math.cos(math.pi * falling)) / 2
+
+
+def plateaus(dice_by_epoch: Sequence[float]) -> int:
+    """Times that PLATEAU_PATIENCE epochs in a row, counted anew after each time, beat no best."""
+    best, waited, count = -1.0, 0, 0
+    for dice in dice_by_epoch:
+        waited = 0 if dice > best else waited + 1
+        best = max(best, dice)
+        if waited == PLATEAU_PATIENCE:
+            count, waited = count + 1, 0
+    return count
 
 
 class AveragedModel:

@@ -2,6 +2,7 @@
 
 import copy
 import os
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,8 @@ from handray.training.precision import choose_precision
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState, load_network, save_network
 
-CLASSES, SIZE, STEPS = 3, 16, 4
+CLASS_NAMES, SIZE, STEPS = ("bright", "brighter", "brightest"), 16, 4
+CLASSES = len(CLASS_NAMES)
 CONFIG = replaced(
     Config(),
     {
@@ -69,7 +71,7 @@ class Run:
         precision = choose_precision(self.config.train.precision, self.ranks.device)
         parallel = DistributedDataParallel(self.model) if self.ranks.count > 1 else self.model
         self.learner = Learner(
-            self.config, CLASSES, Normalisation(128.0, 74.0), precision, self.ranks, parallel
+            self.config, CLASS_NAMES, Normalisation(128.0, 74.0), precision, self.ranks, parallel
         )
         self.state = TrainState(
             self.model,
@@ -172,6 +174,36 @@ def test_minutes_end_the_training_and_shape_the_learning_rate():
     assert run.state.epoch > 1, "epochs don't count where minutes do"
     assert rates[-1] < 0.2 * max(rates)
     assert 1.0 < run.state.seconds < 3.0
+
+
+def test_an_encoder_learns_at_its_share_of_the_rate():
+    torch.manual_seed(0)
+    model = nn.Sequential(OrderedDict(encoder=nn.Conv2d(1, 4, 1), head=nn.Conv2d(4, CLASSES, 1)))
+    changes = {"optim.encoder_lr_factor": 0.1, "optim.schedule": "constant"}
+    run = Run(config=replaced(CONFIG, changes), model=model).fit()
+    rates = [group["lr"] for group in run.state.optimizer.param_groups]
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001])
+    assert run.state.history[-1]["lr"] == pytest.approx(0.01)
+
+
+def test_a_plateau_halves_the_rate_from_the_next_epoch_on_also_after_a_restart():
+    changes = {"optim.schedule": "plateau", "train.epochs": 8}
+    unbroken = Run(config=replaced(CONFIG, changes)).fit()
+    # The Dice is 1 in every epoch, so epochs 2 to 6 are a plateau.
+    expected = [0.01] * 6 + [0.005] * 2
+    assert [r["lr"] for r in unbroken.state.history] == pytest.approx(expected)
+    resumed = Run(config=replaced(CONFIG, changes))
+    resumed.state.load_state_dict(unbroken.checkpoints[5])
+    resumed.fit()
+    assert torch.equal(weights(unbroken.model), weights(resumed.model))
+
+
+def test_weights_of_classes_reach_the_loss():
+    equal = Run(config=replaced(CONFIG, {"train.class_weights": "bright=5,brighter=5,brightest=5"}))
+    heavy = Run(config=replaced(CONFIG, {"train.class_weights": "bright=5"}))
+    first = [run.fit().state.history[0]["loss"] for run in (Run(), equal, heavy)]
+    assert first[1] == pytest.approx(first[0], rel=1e-4)
+    assert first[2] != pytest.approx(first[0], rel=1e-3)
 
 
 def test_a_loss_that_is_no_number_stops_with_step_images_and_remedy():

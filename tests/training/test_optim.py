@@ -1,5 +1,7 @@
 """Optimisers, the learning rate, averaged weights, precision."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from handray.training.optim import (
     build_optimizer,
     check_optimizer,
     learning_rate,
+    plateaus,
 )
 from handray.training.precision import choose_precision, weakest
 
@@ -37,6 +40,58 @@ def test_norms_and_biases_have_no_weight_decay_and_a_step_lowers_the_loss(name):
     assert (model(image) - 1).pow(2).mean() < before
 
 
+@pytest.mark.parametrize("part", ["encoder", "backbone"])
+def test_the_head_comes_first_at_the_full_rate_and_the_encoder_at_its_share(part):
+    encoder = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    head = nn.Conv2d(2, 3, 1)
+    model = nn.Sequential(OrderedDict([(part, encoder), ("head", head)]))
+    config = OptimConfig(optimizer="sgd", weight_decay=0.1, encoder_lr_factor=0.2)
+    groups = build_optimizer(model, config).param_groups
+    assert [(g["lr_factor"], g["weight_decay"], len(g["params"])) for g in groups] == [
+        (1.0, 0.1, 1),
+        (1.0, 0.0, 1),
+        (0.2, 0.1, 1),
+        (0.2, 0.0, 3),
+    ]
+    assert groups[0]["params"] == [head.weight]
+    assert groups[2]["params"] == [encoder[0].weight]
+
+
+def test_groups_without_parameters_and_parameters_without_gradients_are_left_out():
+    model = nn.ModuleDict({"encoder": nn.Linear(2, 2), "head": nn.Linear(2, 2, bias=False)})
+    model["encoder"].requires_grad_(False)
+    assert [g["lr_factor"] for g in build_optimizer(model, OptimConfig()).param_groups] == [1.0]
+
+
+def test_a_bias_of_several_axes_has_no_weight_decay():
+    model = nn.Module()
+    model.position_bias = nn.Parameter(torch.zeros(2, 2))
+    config = OptimConfig(weight_decay=0.1)
+    assert [g["weight_decay"] for g in build_optimizer(model, config).param_groups] == [0.0]
+
+
+def test_a_rate_for_the_encoder_of_a_network_without_one_is_refused():
+    with pytest.raises(ValueError, match="--encoder-lr-factor: this network has no encoder"):
+        build_optimizer(nn.Conv2d(1, 2, 3), OptimConfig(encoder_lr_factor=0.1))
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, 1.5, float("nan")])
+def test_an_encoder_that_learns_faster_than_its_head_or_nothing_is_refused(factor):
+    with pytest.raises(ValueError, match=f"--encoder-lr-factor must be .* at most 1, got {factor}"):
+        OptimConfig(encoder_lr_factor=factor)
+
+
+def test_sgd_looks_ahead_with_nesterovs_momentum():
+    weight = nn.Parameter(torch.zeros(1, 1))
+    model = nn.ParameterDict({"weight": weight})
+    optimizer = build_optimizer(model, OptimConfig(optimizer="sgd", lr=1.0, weight_decay=0.0))
+    for expected in (-1.9, -4.61):
+        # Gradient 1: velocity 1, then 0.9 * 1 + 1 = 1.9; a step goes by 1 + 0.9 * velocity.
+        weight.grad = torch.ones(1, 1)
+        optimizer.step()
+        assert weight.item() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("progress", "rate"), [(0.0, 0.02), (0.1, 1.0), (0.2, 2.0), (0.6, 1.0), (1.0, 0.0)]
 )
@@ -47,6 +102,36 @@ def test_the_rate_rises_in_the_warm_up_and_falls_as_a_cosine(progress, rate):
 
 def test_the_constant_schedule_stays_at_the_peak():
     assert learning_rate(0.9, OptimConfig(lr=2.0, schedule="constant")) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("dice", "count"),
+    [
+        ([], 0),
+        ([0.5, 0.6, 0.7], 0),
+        # The best, then four epochs that don't beat it, then the fifth: equal is no improvement.
+        ([0.9, 0.8, 0.8, 0.9, 0.8], 0),
+        ([0.9, 0.8, 0.8, 0.9, 0.8, 0.8], 1),
+        # An improvement in the fourth epoch counts anew.
+        ([0.5, 0.4, 0.4, 0.4, 0.6, 0.5, 0.5, 0.5, 0.5], 0),
+        # Five more after the first five.
+        ([0.9] + 9 * [0.8], 1),
+        ([0.9] + 10 * [0.8], 2),
+        # After a plateau the best stays: 0.85 is better than the last, yet not than 0.9.
+        ([0.9] + 5 * [0.8] + 5 * [0.85], 2),
+        ([0.9] + 5 * [0.8] + [0.95] + 4 * [0.9], 1),
+    ],
+)
+def test_five_epochs_without_a_better_dice_are_a_plateau(dice, count):
+    assert plateaus(dice) == count
+
+
+def test_each_plateau_halves_the_rate_after_the_warm_up():
+    config = OptimConfig(lr=2.0, warmup=0.2, schedule="plateau")
+    assert learning_rate(0.1, config) == pytest.approx(1.0)
+    assert learning_rate(0.5, config) == 2.0
+    assert learning_rate(0.5, config, [0.9] + 5 * [0.8]) == 1.0
+    assert learning_rate(0.9, config, [0.9] + 10 * [0.8]) == 0.5
 
 
 def test_the_average_starts_close_to_the_model_and_copies_its_buffers():

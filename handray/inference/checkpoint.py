@@ -1,0 +1,53 @@
+"""A checkpoint as a network that is ready to predict."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from handray.models.zoo import Design, build_network
+from handray.training.state import load_network
+
+REMEDY = "give the best.pt of a fold, from runs/NAME/foldN"
+
+
+def load_for_inference(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Build the network of a checkpoint that ``save_network`` wrote.
+
+    Args:
+        path: the file, e.g. ``best.pt`` of a fold.
+
+    Returns:
+        The network on the CPU, float32, in eval mode; and what the checkpoint says about it.
+
+    Raises:
+        ValueError: no such file, or no checkpoint of handray's.
+
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; {REMEDY}")
+    try:
+        weights, about = load_network(path)
+        config = about["config"]["model"]
+        # Checkpoints of old name neither encoder nor activation.
+        design = Design(config["model"], config.get("encoder", ""), config.get("activation", ""))
+        classes = len(about["class_names"])
+        if missing := [fact for fact in ("mean", "std", "size") if fact not in about]:
+            raise KeyError(missing[0])
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} is not a checkpoint that torch can read; {REMEDY}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{path} holds no facts about its network, so it is no handray checkpoint; {REMEDY}"
+        ) from error
+    try:
+        network = build_network(design, classes)
+        network.load_state_dict(weights)
+    except ValueError as error:
+        raise ValueError(f"{path} is of a network that can't be built here: {error}") from error
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights in {path} are not those of {design.name} with {classes} classes; {REMEDY}"
+        ) from error
+    return network.eval(), about
