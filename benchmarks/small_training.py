@@ -5,11 +5,13 @@ the people is held out. Each process computes with one thread, which leaves the 
 trainings.
 """
 
+import itertools
 import json
 import multiprocessing
 import os
 import platform
 import resource
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -94,9 +96,11 @@ def train(config: Config, data: str, every: int) -> dict[str, Any]:
         threads=1,
     )
     visits = feed.batches(0)  # one long epoch, cut into pieces between validations
+    clock: list[float] = []  # of the process, so that what else the machine does doesn't count
 
     def batches(_epoch: int, _start: int) -> Iterator[Batch]:
         for _ in range(every):
+            clock.append(time.process_time())
             samples = next(visits)
             image = torch.from_numpy(np.stack([s.image_HW for s in samples]))
             planes = torch.from_numpy(np.stack([s.planes_HWP for s in samples]))
@@ -122,18 +126,26 @@ def train(config: Config, data: str, every: int) -> dict[str, Any]:
     except TrainingFailureError as error:
         failure = str(error)
     curve = [epoch["dice"] for epoch in state.history]
-    speeds = [config.train.batch / epoch["images_per_s"] for epoch in state.history]
+    steps = [after - before for before, after in itertools.pairwise(clock)]
     return {
         "parameters": parameter_count(model),
-        "ms_per_step": round(1000 * float(np.median(speeds))) if speeds else None,
+        "ms_per_step": round(1000 * float(np.median(steps))),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "dice": round(curve[-1], 4) if curve else 0.0,
         "seen_dice": round(validate(average.model, seen[: len(held_out)]).dice(), 4),
         "curve": [round(dice, 4) for dice in curve],
         "failure": failure,
         "date": date.today().isoformat(),
-        "machine": f"{platform.processor() or platform.machine()}, one thread a training",
+        "machine": _machine(),
     }
+
+
+def _machine() -> str:
+    """The processor's name, as far as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, one thread a training"
 
 
 class Results:
@@ -150,8 +162,14 @@ class Results:
         return any(key.items() <= {k: row.get(k) for k in key}.items() for row in self.rows)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Keep a row; the file appears as a whole."""
+        """Keep a row."""
         self.rows.append(row)
+        self.save()
+
+    def save(self) -> None:
+        """Write the rows; the file appears as a whole."""
+        if not self.rows:
+            return
         lines = ",\n".join(json.dumps(one) for one in self.rows)
         write_text(self.path, f"[\n{lines}\n]\n")
 

@@ -34,6 +34,27 @@ def test_a_flag_overrides_one_key_of_the_recipe():
     assert {key for key in before if before[key] != after[key]} == {"optim.lr"}
 
 
+def test_a_switch_is_on_only_where_it_is_given():
+    assert flatten(parse())["cluster.activation_checkpointing"] is False
+    on = flatten(parse("--activation-checkpointing"))
+    assert on["cluster.activation_checkpointing"] is True
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("manet_resnet101", {"optim.lr": 5e-4, "train.epochs": 80, "model.weights": "none"}),
+        ("fcn_resnet101", {"data.size": 1024, "data.augment": "jitter+sharpen+rbc"}),
+        ("fcn_resnet50", {"data.size": 512, "data.augment": "none", "train.epochs": 50}),
+        ("pan_resnet101", {"train.epochs": 40, "optim.lr": 1e-4, "optim.weight_decay": 1e-6}),
+        ("unet_scratch", {"data.augment": "jitter+sharpen+rbc+griddropout+flip"}),
+        ("hrnet_scratch", {"data.augment": "jitter+sharpen+rbc+griddropout", "data.size": 1024}),
+    ],
+)
+def test_a_recipe_has_the_reports_settings(model, settings):
+    assert settings.items() <= flatten(recipe(model)).items()
+
+
 def test_the_demo_preset_swaps_in_a_small_network_whatever_the_model():
     config = flatten(parse("--model", "hrnet", "--preset", "demo", "--folds", "4"))
     assert (config["model.model"], config["data.folds"]) == ("hrnet_small", 4)
@@ -50,6 +71,7 @@ def test_every_network_has_a_recipe_of_its_own_name(model):
 
 
 def test_every_recipe_and_preset_is_a_valid_config():
+    assert RECIPES.keys() == NETWORKS.keys()
     for build in RECIPES.values():
         for preset in PRESETS.values():
             assert preset(build()).rank_batch >= 1
@@ -68,6 +90,10 @@ def test_the_cluster_is_no_part_of_what_is_learnt():
         (["--size", "1000"], "multiple of 32.*got 1000; try 992"),
         (["--size", "-64"], "multiple of 32.*got -64; try 64"),
         (["--folds", "1"], "--folds must be at least 2, got 1"),
+        (["--model", "pan", "--size", "96"], "at least 128 for pan, got 96; try 128"),
+        (["--model", "deeplabv3plus", "--batch", "2"], "at least 2 images a pass.*--batch 4"),
+        (["--encoder", "resnet50"], "--encoder resnet50: hrnet has its own"),
+        (["--encoder-lr-factor", "2"], "--encoder-lr-factor must be above 0 and at most 1, got 2"),
         (["--batch", "0"], "--batch must be at least 1, got 0"),
         (["--batch", "6", "--workers-per-fold", "2"], r"--batch 6 can't be .* 4 equal.*--batch 8"),
         (["--batch", "5", "--accumulate", "2"], "--batch 5 can't be split.*--batch 6"),

@@ -23,7 +23,7 @@ JOBS = Path(__file__).parents[2] / "jobs"
 SMALL = [
     *("--model", "hrnet_small", "--size", "64", "--folds", "2", "--batch", "4", "--seed", "1"),
     *("--weights", "none", "--augment", "flip", "--passes", "3", "--name", "small"),
-    *("--optimizer", "adamp"),
+    *("--optimizer", "adamp", "--encoder-lr-factor", "0.5", "--class-weights", "Pisiform=2"),
 ]
 
 
@@ -87,7 +87,8 @@ def trained(phantoms, tmp_path_factory) -> tuple[Path, str]:
     First one of its workers dies, then the driver and all of Ray; the same command ends it.
     """
     folder = tmp_path_factory.mktemp("train")
-    arguments = [*SMALL, "--epochs", 4, "--workers-per-fold", 2, "--data", phantoms]
+    ranks = ["--workers-per-fold", 2, "--activation-checkpointing"]
+    arguments = [*SMALL, "--epochs", 4, *ranks, "--data", phantoms]
     process = start("train_kfold.py", *arguments, folder=folder, HANDRAY_TEST_SESSION="7")
     storage = folder / "runs/small/ray"
     checkpoints = storage.glob
@@ -280,6 +281,9 @@ def test_a_loss_that_explodes_fails_the_folds_with_a_sentence_and_none_counts_as
     [
         (["--model", "hrnot"], "error: --model hrnot is not known; choose one of: hrnet, "),
         (["--size", "1000"], "error: --size must be a multiple of 32"),
+        (["--encoder", "resnet50"], "error: --encoder resnet50: hrnet has its own"),
+        (["--model", "unet", "--encoder", "resnot50"], "error: --encoder resnot50: neither smp"),
+        (["--class-weights", "Pisform=2"], "error: --class-weights Pisform=2: no class has this"),
         (["--folds", "1"], "error: --folds must be at least 2, got 1"),
         (["--folds", "8"], "error: --folds is 8, but there are only 7 people"),
         (["--augment", "swirl"], "error: --augment swirl is not known"),
