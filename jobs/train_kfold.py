@@ -22,7 +22,7 @@ from handray.config import Config, identity, short_hash
 from handray.data.folds import assign_folds, fold_table
 from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import DataFolder, faults_error, folder_digest, read_folder
-from handray.models.zoo import build_network, initial_weights, parameter_count
+from handray.models.zoo import initial_weights, outline, parameter_count
 from handray.recipes import add_flags, from_flags
 from handray.reporting.console import Counting, banner
 from handray.reporting.run_folder import RunFolder, write_text
@@ -96,7 +96,7 @@ def _check_names(config: Config) -> int:
     build(config.data.augment, config.data.size)
     weighted_sum(config.train.loss)
     check_optimizer(config.optim.optimizer)
-    model = build_network(config.model.design, len(BONES))
+    model = outline(config.model.design, len(BONES))
     build_optimizer(model, config.optim)
     return parameter_count(model)
 
