@@ -22,7 +22,8 @@ from handray.config import Config, identity, short_hash
 from handray.data.folds import assign_folds, fold_table
 from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import DataFolder, faults_error, folder_digest, read_folder
-from handray.models.zoo import initial_weights, outline, parameter_count
+from handray.models.weights import initial_weights
+from handray.models.zoo import outline, parameter_count
 from handray.recipes import add_flags, from_flags
 from handray.reporting.console import Counting, banner
 from handray.reporting.run_folder import RunFolder, write_text

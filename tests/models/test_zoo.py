@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from handray.models.weights import initial_weights
 from handray.models.zoo import (
     ACTIVATIONS,
     NETWORKS,
@@ -13,7 +14,6 @@ from handray.models.zoo import (
     build_network,
     check_design,
     check_size,
-    initial_weights,
     network,
     parameter_count,
     table,

@@ -1,0 +1,99 @@
+"""The weights that training starts from: ImageNet's, a checkpoint's, or random ones."""
+
+import logging
+import socket
+import urllib.parse
+import urllib.request
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from handray.models.zoo import Design, build_network, network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS = ("auto", "imagenet", "none")
+"""What ``--weights`` takes beside the path of a checkpoint."""
+
+
+def initial_weights(
+    design: Design, classes: int, weights: str
+) -> "tuple[dict[str, Tensor] | None, str]":
+    """Find the weights that training starts from, once, before any worker runs.
+
+    Args:
+        design: the network.
+        classes: number of output channels.
+        weights: ``auto``, ``imagenet``, ``none`` or the path of a checkpoint.
+
+    Returns:
+        The state dict, None for a random start, and where it came from: ``imagenet``, ``none``,
+        ``none (the hub is out of reach)`` or the path.
+
+    Raises:
+        ValueError: ``imagenet`` can't be loaded, or the checkpoint doesn't fit the network.
+
+    """
+    name = design.name
+    if weights == "none" or (weights == "auto" and network(name).from_scratch):
+        return None, "none"
+    if weights not in WEIGHTS:
+        return _checkpoint_weights(design, classes, Path(weights)), weights
+    if network(name).from_scratch:
+        raise ValueError(f"--weights imagenet: {name} is trained from scratch; use --weights none")
+    reason = _go_offline_if_unreachable()
+    try:
+        return build_network(design, classes, pretrained=True).state_dict(), "imagenet"
+    except (OSError, RuntimeError) as error:
+        reason = reason or str(error).split("\n")[0]
+        if weights == "imagenet":
+            raise ValueError(
+                f"--weights imagenet: the weights of {name} could not be loaded ({reason}); "
+                "use --weights none, or --weights PATH of a checkpoint"
+            ) from error
+        return None, f"none ({reason})"
+
+
+def _go_offline_if_unreachable() -> str:
+    """Tell the hub's client not to retry for a minute where the hub can't be reached; say why."""
+    from huggingface_hub import constants
+
+    if urllib.request.getproxies():
+        return ""  # only the client itself can tell what a proxy reaches
+    address = urllib.parse.urlsplit(constants.ENDPOINT)
+    try:
+        with socket.create_connection((address.hostname or "", address.port or 443), timeout=5):
+            return ""
+    except OSError as error:
+        constants.HF_HUB_OFFLINE = True
+        logging.getLogger("timm").setLevel(logging.CRITICAL)
+        return f"the model hub is out of reach: {error}"
+
+
+def _checkpoint_weights(design: Design, classes: int, path: Path) -> "dict[str, Tensor]":
+    """Weights of a handray checkpoint or a plain state dict; the last layer may be another's."""
+    import pickle
+
+    import torch
+
+    if not path.is_file():
+        raise ValueError(
+            f"--weights {path}: no such file; give a checkpoint or one of {', '.join(WEIGHTS)}"
+        )
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(f"--weights {path}: not a checkpoint that torch can read") from error
+    state = loaded.get("weights", loaded) if isinstance(loaded, dict) else {}
+    fresh = build_network(design, classes).state_dict()
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ValueError(f"--weights {path}: holds no network; give the best.pt of a fold")
+    if missing := [key for key in fresh if key not in state]:
+        raise ValueError(f"--weights {path}: no weights for {missing[0]} of {design.name}")
+    other = [key for key in fresh if state[key].shape != fresh[key].shape]
+    if any(state[key].shape[1:] != fresh[key].shape[1:] for key in other):
+        raise ValueError(f"--weights {path}: {other[0]} has another shape than {design.name} needs")
+    if other:
+        warnings.warn(f"{path} has other classes: {', '.join(other)} start anew", stacklevel=2)
+    return {key: fresh[key] if key in other else state[key] for key in fresh}
