@@ -1,7 +1,9 @@
 """One Ray for the whole test run, phantoms drawn once, and the folder of real radiographs."""
 
+import importlib.util
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -39,3 +41,16 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("HANDRAY_REAL_DATA names no folder of real radiographs")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def load_job():
+    """Loads a job as a module: most of what it does needs no process of its own."""
+
+    def load(path: Path) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"{path.stem}_job", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

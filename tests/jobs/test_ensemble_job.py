@@ -1,6 +1,5 @@
 """jobs/ensemble.py from the outside: files in, one CSV or one sentence out."""
 
-import importlib.util
 import json
 import os
 import resource
@@ -29,12 +28,8 @@ def folder(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def job():
-    """The job as a module: most of what it does needs no process of its own."""
-    spec = importlib.util.spec_from_file_location("ensemble_job", JOB)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def job(load_job):
+    return load_job(JOB)
 
 
 def run(folder, *arguments, **how):

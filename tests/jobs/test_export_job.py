@@ -1,6 +1,5 @@
 """jobs/export.py as a user starts it: a checkpoint or a run in, one ONNX file or one sentence."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -50,12 +49,8 @@ def untrained(path: Path, **changes: object) -> Path:
 
 
 @pytest.fixture(scope="module")
-def job():
-    """The job as a module: a mistake needs no process of its own."""
-    spec = importlib.util.spec_from_file_location("export_job", JOB)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def job(load_job):
+    return load_job(JOB)
 
 
 @pytest.fixture
