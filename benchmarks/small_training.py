@@ -87,7 +87,7 @@ def train(config: Config, data: str, every: int) -> dict[str, Any]:
     feed = EpochFeed(
         source=source,
         rows=seen,
-        augment=Augment(config.data.augment, config.data.size),
+        augment=Augment.of(config.data),
         seed=config.train.seed,
         batch=config.train.batch,
         passes=-(-config.train.epochs * every * config.train.batch // len(seen)),

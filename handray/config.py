@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from handray.models.zoo import ACTIVATIONS, Design, check_design, check_size, network
+from handray.policies import MIXUP, names
 
 Value = str | int | float
 T = TypeVar("T")
@@ -69,6 +70,7 @@ class DataConfig:
 
     size: int = _option(1024, "side of the network's input, pixels")
     augment: str = _option("elastic+flip", "augmentation policy, names joined by +, or none")
+    augment_strength: float = _option(1.0, "factor on the ranges of the policy's transforms")
     folds: int = _option(5, "folds of the cross-validation, by person")
     passes: int = _option(1, "passes over the training images that make one epoch")
 
@@ -77,6 +79,15 @@ class DataConfig:
         if self.folds < 2:
             raise ValueError(f"--folds must be at least 2, got {self.folds}; 5 is usual")
         _check_at_least("passes", self.passes, 1)
+        if not 0 < self.augment_strength <= 2:
+            raise ValueError(
+                f"--augment-strength must be above 0 and at most 2, got {self.augment_strength}"
+            )
+
+    @property
+    def mixup(self) -> float:
+        """Mixup's alpha, 0 where the policy doesn't mix."""
+        return 0.2 * self.augment_strength if MIXUP in names(self.augment) else 0.0
 
 
 @dataclass(frozen=True)
@@ -190,6 +201,12 @@ class Config:
                 f"--model {self.model.model} needs at least {least} images a pass for its batch "
                 f"norms, got --batch {self.train.batch} in {parts} parts; "
                 f"try --batch {least * parts}, or a smaller --accumulate"
+            )
+        ranks = self.cluster.workers_per_fold
+        if self.data.mixup and self.train.batch < 2 * ranks:
+            raise ValueError(
+                f"--augment {self.data.augment}: mixup needs at least two images on each rank, got "
+                f"--batch {self.train.batch} on {ranks} ranks; try --batch {2 * ranks}"
             )
 
     @property

@@ -90,11 +90,11 @@ def _check_names(config: Config) -> int:
         ValueError: a policy, loss, optimiser or encoder that isn't known, or doesn't fit.
 
     """
-    from handray.data.augment import build
+    from handray.data.augment import Augment
     from handray.training.losses import weighted_sum
     from handray.training.optim import build_optimizer, check_optimizer
 
-    build(config.data.augment, config.data.size)
+    Augment.of(config.data)
     weighted_sum(config.train.loss)
     check_optimizer(config.optim.optimizer)
     model = outline(config.model.design, len(BONES))

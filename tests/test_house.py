@@ -11,6 +11,7 @@ TOP = Path(__file__).parents[1]
 FLOORS = {
     "handray.bones": 1,
     "handray.cli": 1,
+    "handray.policies": 1,
     "handray.masks": 1,
     "handray.models": 1,
     "handray.config": 2,

@@ -94,7 +94,7 @@ class Rank:
         self.feed = EpochFeed(
             source=task.source,
             rows=np.flatnonzero(fold_of != task.fold),
-            augment=Augment(self.config.data.augment, self.config.data.size),
+            augment=Augment.of(self.config.data),
             seed=self.config.train.seed,
             batch=self.config.train.batch,
             passes=self.config.data.passes,

@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handray.bones import BONES
 from handray.data.files import Files, read_bytes
 from handray.data.imagefile import decode_gray, image_size
 from handray.data.labelfile import Label, parse_label
 from handray.data.layout import (
+    IMAGES,
     TRUTH,
     Fault,
     Split,
@@ -125,6 +127,28 @@ def folder_digest(folder: DataFolder) -> str:
                 polygon = radiograph.polygons[channel].astype("<i4")
                 digest.update(repr(polygon.shape).encode() + polygon.tobytes())
     return digest.hexdigest()
+
+
+def read_radiograph(path: Path) -> tuple[Radiograph, tuple[str, ...]]:
+    """One image, with its label where it lies in DATA/train/DCM/<person>/, and the class names.
+
+    Raises ValueError where the image or its label is missing or faulty.
+    """
+    absolute = path.absolute()
+    name = "/".join(absolute.parts[-4:])
+    if not name.startswith(f"train/{IMAGES}/"):
+        height, width = read_image(str(absolute)).shape
+        size = absolute.stat().st_size
+        return Radiograph(path.name, "", str(absolute), height, width, size), BONES
+    files = Files.at(absolute.parents[3])
+    class_names, split = read_class_names(files), list_split(files, "train")
+    if name not in split.sizes:
+        raise ValueError(f"{path}: no such image")
+    radiograph, faults, _ = _read(files, class_names, split, name)
+    faults = [*(fault for fault in split.faults if fault.path == name), *faults]
+    if radiograph is None or faults:
+        raise ValueError(f"{files.url(faults[0].path)}: {faults[0].what}")
+    return radiograph, class_names
 
 
 def read_image(path: str) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from handray.inference.score import score
 from handray.inference.submission import Submission, read_submission, write_submission
 from handray.masks.rle import RunRows
 from handray.reporting.console import dice_table
-from handray.reporting.overlay import save_overlays
+from handray.reporting.overlay import draw_overlay, save_sheet
 from handray.reporting.run_folder import OUT_OF_FOLD, OUTPUT, RunFolder, best_epoch
 
 PICTURES = 3
@@ -88,11 +88,11 @@ def _picture(path: Path, data: DataFolder, submission: Submission) -> None:
     paths = {image.name: image.image_path for image in (*data.train, *data.test)}
     count, classes = len(submission.image_names), len(submission.class_names)
     chosen = [count * number // PICTURES for number in range(min(PICTURES, count))]
-    pairs = [
-        (
+    pictures = [
+        draw_overlay(
             read_image(paths[submission.image_names[number]]),
             submission.rows.part(number * classes, (number + 1) * classes),
         )
         for number in chosen
     ]
-    save_overlays(path, pairs)
+    save_sheet(path, [pictures])

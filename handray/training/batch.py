@@ -3,7 +3,7 @@
 Axes: B batch, C classes, H W pixels of the model frame, P planes of eight classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,12 @@ class Batch:
     """uint8 gray levels."""
     planes_BHWP: Tensor
     """uint8 bits: class c is bit c % 8 of plane c // 8."""
+
+    def take(self, order: Sequence[int]) -> "Batch":
+        """Images in another order."""
+        where = torch.as_tensor(order)
+        names = tuple(self.names[number] for number in order)
+        return Batch(names, self.image_BHW[where], self.planes_BHWP[where])
 
     def parts(self, count: int) -> Iterator["Batch"]:
         """Split into ``count`` batches of equal size, in order."""

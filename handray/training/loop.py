@@ -22,6 +22,7 @@ from handray.config import Config
 from handray.training.batch import Batch, Normalisation, targets
 from handray.training.losses import Loss, class_weights, weighted_sum
 from handray.training.metrics import Overlap
+from handray.training.mixup import Mix, draw_mix
 from handray.training.optim import learning_rate
 from handray.training.pace import Pace
 from handray.training.precision import Precision
@@ -153,20 +154,21 @@ def _train_epoch(state: TrainState, learner: Learner, world: Surroundings, pace:
 def _step(state: TrainState, learner: Learner, batch: Batch, rate: float) -> Tensor:
     """One optimiser step on this rank's batch; its mean loss, detached, still on the device."""
     config, ranks = learner.config, learner.ranks
-    torch.manual_seed(_seed(config.train.seed, state.steps, ranks.rank))
+    seed = config.train.seed, state.steps, ranks.rank
+    torch.manual_seed(_seed(*seed))
     state.model.train()
     parts = config.train.accumulate
+    mix = Mix(1.0, batch)
+    if config.data.mixup:
+        mix = draw_mix(batch, config.data.mixup, seed)
     total = torch.zeros((), device=ranks.device)
-    for number, part in enumerate(batch.parts(parts), start=1):
+    pairs = zip(batch.parts(parts), mix.partners.parts(parts), strict=True)
+    for number, (part, partner) in enumerate(pairs, start=1):
         # Gradients are summed over ranks once a step, in the last part's backward pass.
         parallel = learner.parallel
         keep = isinstance(parallel, DistributedDataParallel) and number < parts
         with parallel.no_sync() if keep else nullcontext():  # type: ignore[operator]
-            image = learner.normalise(part.image_BHW.to(ranks.device, non_blocking=True))
-            with learner.precision.autocast():
-                logits = parallel(image)
-            target = targets(part, len(learner.class_names), ranks.device)
-            loss = learner.criterion(logits, target) / parts
+            loss = _loss(learner, part, partner, mix.own) / parts
             state.scaler.scale(loss).backward()
             total += loss.detach()
     state.scaler.unscale_(state.optimizer)
@@ -178,6 +180,24 @@ def _step(state: TrainState, learner: Learner, batch: Batch, rate: float) -> Ten
     state.optimizer.zero_grad(set_to_none=True)
     state.average.update(state.model)
     return total
+
+
+def _loss(learner: Learner, part: Batch, partner: Batch, own: float) -> Tensor:
+    """Mean loss of some images, each mixed with its partner where ``own`` is below 1."""
+    device = learner.ranks.device
+
+    def image(of: Batch) -> Tensor:
+        return learner.normalise(of.image_BHW.to(device, non_blocking=True))
+
+    def loss(logits: Tensor, of: Batch) -> Tensor:
+        return learner.criterion(logits, targets(of, len(learner.class_names), device))
+
+    mixed = image(part) if own == 1 else torch.lerp(image(partner), image(part), own)
+    with learner.precision.autocast():
+        logits = learner.parallel(mixed)
+    if own == 1:
+        return loss(logits, part)
+    return own * loss(logits, part) + (1 - own) * loss(logits, partner)
 
 
 def _seed(*numbers: int) -> int:

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from handray.data.augment import TRANSFORMS, Augment, build
+from handray.data.augment import TRANSFORMS, Augment, arguments, build
 from handray.masks.planes import pack
+from handray.policies import POLICIES, names
 
 SIZE = 96
 
@@ -83,11 +84,65 @@ def test_elastic_moves_bones_by_a_visible_but_small_distance():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match="--augment swirl is not known; join some of affine, ela"):
+    with pytest.raises(
+        ValueError, match="--augment swirl is not known; join some of affine, clahe"
+    ):
         build("flip+swirl", SIZE)
 
 
 def test_an_argument_that_albumentations_would_ignore_is_an_error(monkeypatch):
-    monkeypatch.setitem(TRANSFORMS, "old", lambda _: A.GaussNoise(var_limit=(10, 50)))
+    monkeypatch.setitem(TRANSFORMS, "old", lambda *_: A.GaussNoise(var_limit=(10, 50)))
     with pytest.raises(ValueError, match=r"--augment old: .*var_limit"):
         build("old", SIZE)
+
+
+def test_the_reports_combinations_go_by_name_alone_or_with_more():
+    assert names("jitter_sharpen_rbc") == ["jitter", "sharpen", "rbc"]
+    assert names("elastic_flip+gamma") == ["elastic", "flip", "gamma"]
+    assert names("none") == []
+    for policy in POLICIES:
+        assert len(build(policy, SIZE).transforms) == len(names(policy))
+
+
+def test_transforms_have_the_reports_parameters():
+    by_name = {name: arguments(name, SIZE)[0] for name in TRANSFORMS}
+    jitter, dropout, rbc = by_name["jitter"], by_name["griddropout"], by_name["rbc"]
+    assert [jitter[k] for k in ("brightness", "contrast", "saturation")] == [(0.8, 1.2)] * 3
+    assert jitter["hue"] == (-0.2, 0.2)
+    assert (dropout["ratio"], dropout["random_offset"]) == (0.25, True)
+    assert dropout["holes_number_xy"] == (4, 4)
+    assert rbc["brightness_limit"] == rbc["contrast_limit"] == (-0.2, 0.2)
+    assert by_name["griddistortion"]["p"] == 0.5
+    # A variance of 10 to 50 in gray levels, as a share of 255.
+    assert np.round(np.square(255 * np.array(by_name["noise"]["std_range"]))).tolist() == [10, 50]
+
+
+def test_hue_and_saturation_are_nothing_to_a_gray_image():
+    image, _ = sample()
+    rich = A.Compose([A.ColorJitter((1, 1), (1, 1), (0.5, 1.5), (-0.2, 0.2), p=1)], seed=0)
+    assert np.array_equal(rich(image=image)["image"], image)
+
+
+@pytest.mark.parametrize("name", sorted(set(TRANSFORMS) - {"clahe", "crop", "flip", "invert"}))
+def test_strength_widens_what_a_transform_does(name):
+    # CLAHE is left out: in tiles of a few pixels OpenCV clips nothing, whatever the limit.
+    _, masks = sample()
+    image, planes = np.random.default_rng(1).integers(60, 200, (SIZE, SIZE), np.uint8), pack(masks)
+
+    def change(strength):
+        augment = Augment(name, SIZE, strength)
+        drawn = [augment(image, planes, (seed,))[0] for seed in range(40)]
+        return np.mean([np.abs(d.astype(int) - image).mean() for d in drawn])
+
+    assert 0 < change(0.3) < change(1.5)
+
+
+def test_a_crop_keeps_some_bone_and_fills_the_frame():
+    image, masks = sample(1)
+    masks[:] = False
+    masks[0, :10, :10] = True
+    augment = Augment("crop", SIZE)
+    drawn = [augment(image, pack(masks), (seed,)) for seed in range(20)]
+    assert all(planes.any() for _, planes in drawn)
+    # 10 of 96 pixels are 13 of 96 after three quarters of the side are stretched to all of it.
+    assert max(int(planes.any(axis=(0, 2)).sum()) for _, planes in drawn) in (13, 14)

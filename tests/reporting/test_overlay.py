@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from handray.masks.rle import RunRows, encode
-from handray.reporting.overlay import draw_overlay, save_overlays
+from handray.reporting.overlay import draw_overlay, save_sheet
 
 
 def test_pixels_without_a_class_keep_their_gray_and_classes_differ_in_colour():
@@ -18,9 +18,11 @@ def test_pixels_without_a_class_keep_their_gray_and_classes_differ_in_colour():
     assert (picture[10, 10] != 100).any()
 
 
-def test_pictures_of_several_sizes_stand_side_by_side(tmp_path):
-    empty = RunRows.join([np.zeros(0, np.int32)])
-    pairs = [(np.zeros((50, 100), np.uint8), empty), (np.zeros((80, 40), np.uint8), empty)]
-    save_overlays(tmp_path / "look.png", pairs, height=20)
-    assert cv2.imread(str(tmp_path / "look.png")).shape == (20, 50, 3)
+def test_pictures_of_several_sizes_stand_in_rows(tmp_path):
+    rows = [
+        [np.zeros((50, 100, 3), np.uint8), np.zeros((80, 40, 3), np.uint8)],
+        [np.zeros((10, 25, 3), np.uint8)],
+    ]
+    save_sheet(tmp_path / "look.png", rows, height=20)
+    assert cv2.imread(str(tmp_path / "look.png")).shape == (40, 50, 3)
     assert [path.name for path in tmp_path.iterdir()] == ["look.png"]

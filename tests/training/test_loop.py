@@ -12,13 +12,15 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from handray.config import Config, replaced
-from handray.masks.planes import pack
+from handray.masks.planes import pack, unpack
 from handray.training.batch import Batch, Normalisation
-from handray.training.loop import Learner, Surroundings, TrainingFailureError, fit
+from handray.training.loop import Learner, Surroundings, TrainingFailureError, _loss, fit
 from handray.training.metrics import Overlap
+from handray.training.mixup import draw_mix
 from handray.training.optim import AveragedModel, build_optimizer
 from handray.training.precision import choose_precision
 from handray.training.ranks import Ranks
@@ -247,3 +249,43 @@ def test_two_ranks_learn_what_one_rank_with_the_whole_batch_learns(tmp_path):
     two, one = torch.load(tmp_path / "result.pt"), Run().fit()
     assert two["curve"] == pytest.approx([r["loss"] for r in one.state.history], rel=1e-5)
     assert torch.allclose(two["weights"], weights(one.model), atol=1e-5)
+
+
+def mixed(changes: dict[str, Any] | None = None) -> Run:
+    config = replaced(CONFIG, {"data.augment": "mixup", "optim.lr": 1e-9, **(changes or {})})
+    return Run(config)
+
+
+def test_mixup_mixes_an_image_with_another_one_and_can_be_drawn_again():
+    whole = batch(0, 0)
+    mixes = [draw_mix(whole, 0.2, (seed,)) for seed in range(200)]
+    for mix in mixes:
+        assert set(mix.partners.names) == set(whole.names)
+        assert all(own != other for own, other in zip(whole.names, mix.partners.names, strict=True))
+        assert 0.5 <= mix.own <= 1
+    again = draw_mix(whole, 0.2, (7,))
+    assert (again.own, again.partners.names) == (mixes[7].own, mixes[7].partners.names)
+    assert torch.equal(
+        again.partners.image_BHW[0], whole.image_BHW[whole.names.index(again.partners.names[0])]
+    )
+    assert len({mix.partners.names for mix in mixes}) == 6, "circles of four images"
+
+
+def test_mixups_cross_entropy_is_that_against_the_mixed_label():
+    run = mixed({"train.loss": "bce"})
+    whole = batch(0, 0)
+    mix = draw_mix(whole, 1.0, (3,))
+    ours = _loss(run.learner, whole, mix.partners, mix.own)
+    normalise = run.learner.normalise
+    image = mix.own * normalise(whole.image_BHW) + (1 - mix.own) * normalise(mix.partners.image_BHW)
+    soft = mix.own * unpack(whole.planes_BHWP, CLASSES)
+    soft += (1 - mix.own) * unpack(mix.partners.planes_BHWP, CLASSES)
+    torch.testing.assert_close(ours, F.binary_cross_entropy_with_logits(run.model(image), soft))
+
+
+def test_mixup_is_the_same_in_parts_and_needs_two_images():
+    whole, parts = mixed(), mixed({"train.accumulate": 4})
+    losses = [[record["loss"] for record in run.fit().state.history] for run in (whole, parts)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    with pytest.raises(ValueError, match=r"mixup needs at least two images .*; try --batch 2"):
+        replaced(CONFIG, {"data.augment": "flip+mixup", "train.batch": 1, "train.accumulate": 1})
