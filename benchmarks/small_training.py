@@ -157,9 +157,10 @@ class Results:
             json.loads(self.path.read_text()) if self.path.exists() else []
         )
 
-    def has(self, key: dict[str, Any]) -> bool:
-        """Whether a row has all of these values."""
-        return any(key.items() <= {k: row.get(k) for k in key}.items() for row in self.rows)
+    def row(self, key: dict[str, Any]) -> dict[str, Any] | None:
+        """The row that has all of these values, if there is one."""
+        same = [row for row in self.rows if all(row.get(k) == v for k, v in key.items())]
+        return same[0] if same else None
 
     def add(self, row: dict[str, Any]) -> None:
         """Keep a row."""
@@ -191,7 +192,7 @@ def train_all(
         finish: adds what follows from a row to it.
 
     """
-    todo = [(key, config) for key, config in jobs if not results.has(key)]
+    todo = [(key, config) for key, config in jobs if results.row(key) is None]
     if not todo:
         return
     context = multiprocessing.get_context("spawn")

@@ -61,14 +61,18 @@ def main() -> int:
     data = options.data or phantoms()
     jobs = [_job(name, options.size, options.steps) for name in options.networks]
     train_all(jobs, data, EVERY, results, _with_drop)
-    short = [row for row in results.rows if row["dice"] <= ENOUGH]
-    again = [_job(row["name"], options.size, LONGER * row["steps"]) for row in short]
+    rows = [results.row(key) for key, _ in jobs]
+    short = [row["name"] for row in rows if row["dice"] <= ENOUGH]
+    again = [_job(name, options.size, LONGER * options.steps) for name in short]
     train_all(again, data, EVERY, longer, _with_drop)
-    for row in results.rows:
-        row["why"] = _why(row, longer.rows) if row in short else ""
+    for row in rows:
+        row["why"] = ""
+    for key, _ in again:
+        row = results.row({**key, "steps": options.steps})
+        row["why"] = _why(row, longer.row(key))
     results.save()
-    print(_table(results.rows))
-    plot(results.rows, results.path.with_suffix(".png"))
+    print(_table(rows))
+    plot(rows, results.path.with_suffix(".png"))
     print(f"\nRows: {results.path}; curves: {results.path.with_suffix('.png')}")
     return 0
 
@@ -88,16 +92,15 @@ def _with_drop(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "worst_late_drop": round(max(falls, default=0.0), 4)}
 
 
-def _why(row: dict[str, Any], longer: list[dict[str, Any]]) -> str:
+def _why(row: dict[str, Any], longer: dict[str, Any]) -> str:
     """What holds a network whose Dice is low, as far as it was measured."""
     if row["failure"]:
         return str(row["failure"])
-    same = [r for r in longer if (r["name"], r["steps"]) == (row["name"], LONGER * row["steps"])]
-    after = same[0]["dice"]
+    after = longer["dice"]
     what = "too few steps" if after > ENOUGH else "learns slowly from random weights"
     return (
         f"{what}: Dice {row['seen_dice']:.2f} on images it was trained on, "
-        f"{after:.2f} held out after {LONGER * row['steps']} steps"
+        f"{after:.2f} held out after {longer['steps']} steps"
     )
 
 

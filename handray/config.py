@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from handray.models.zoo import ACTIVATIONS, Design, check_design, check_size, network
@@ -71,13 +72,17 @@ class DataConfig:
     size: int = _option(1024, "side of the network's input, pixels")
     augment: str = _option("elastic+flip", "augmentation policy, names joined by +, or none")
     augment_strength: float = _option(1.0, "factor on the ranges of the policy's transforms")
-    folds: int = _option(5, "folds of the cross-validation, by person")
+    folds: int = _option(
+        5, "folds of the cross-validation, by person; 1: one network on all images"
+    )
     passes: int = _option(1, "passes over the training images that make one epoch")
 
     def __post_init__(self) -> None:
         """Raise ValueError for numbers out of range."""
-        if self.folds < 2:
-            raise ValueError(f"--folds must be at least 2, got {self.folds}; 5 is usual")
+        if self.folds < 1:
+            raise ValueError(
+                f"--folds must be at least 1, got {self.folds}; 5 is usual, 1 holds nothing out"
+            )
         _check_at_least("passes", self.passes, 1)
         if not 0 < self.augment_strength <= 2:
             raise ValueError(
@@ -152,7 +157,11 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """Where the work is done. Nothing here changes what is learnt, so no run's name holds it."""
+    """Where the work is done; no run's name holds it, so that a run can go on elsewhere.
+
+    Nothing here changes what a network sees; of what it learns, ``workers_per_fold`` changes the
+    batch norms' groups and the dropout, no more than another order of the images would.
+    """
 
     workers_per_fold: int = _option(1, "ranks that train one fold together (DDP)")
     folds_at_once: int = _option(0, "folds side by side; 0: as many as GPUs allow, 1 without")
@@ -188,6 +197,11 @@ class Config:
                 flag = key.split(".")[1].replace("_", "-")
                 raise ValueError(f"--{flag} must be a finite number, got {value}")
         check_size(self.model.design, self.data.size)
+        if self.optim.schedule == "plateau" and self.data.folds == 1:
+            raise ValueError(
+                "--schedule plateau waits for a validation Dice, and --folds 1 holds nothing out; "
+                "take --schedule cosine"
+            )
         parts = self.cluster.workers_per_fold * self.train.accumulate
         if self.train.batch % parts:
             raise ValueError(
@@ -241,6 +255,29 @@ def replaced(config: Config, changes: Mapping[str, Value]) -> Config:
         part: dataclasses.replace(getattr(config, part), **keys) for part, keys in parts.items()
     }
     return dataclasses.replace(config, **nested)
+
+
+def read_changes(path: str) -> dict[str, Value]:
+    """Read a file of dotted keys and values, a JSON object such as ``best.json`` of a search.
+
+    Raises:
+        ValueError: no such file, no such object, or a key or value of no config.
+
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--config {path} can't be read: {error}") from error
+    known = flatten(Config())
+    if not isinstance(content, dict):
+        raise ValueError(f'--config {path} holds no object of keys, e.g. {{"optim.lr": 0.001}}')
+    for key, value in content.items():
+        if key not in known:
+            raise ValueError(f"--config {path}: no config key {key}; known: {', '.join(known)}")
+        if not isinstance(value, (float, int) if type(known[key]) is float else type(known[key])):
+            kind = type(known[key]).__name__
+            raise ValueError(f"--config {path}: {key} must be a {kind}, got {value!r}")
+    return content
 
 
 def identity(config: Config) -> dict[str, Value]:

@@ -11,6 +11,7 @@ from handray.config import (
     ModelConfig,
     OptimConfig,
     TrainConfig,
+    read_changes,
     replaced,
 )
 from handray.models.zoo import network, table
@@ -173,8 +174,8 @@ def recipe(model: str) -> Config:
     return RECIPES[model]()
 
 
-def demo(_: Config) -> Config:
-    """Return a small HRNet on small images for a few minutes, whatever the network."""
+def demo() -> Config:
+    """Return a small HRNet on small images for a few minutes."""
     return replaced(
         hrnet_small(),
         {
@@ -189,16 +190,29 @@ def demo(_: Config) -> Config:
     )
 
 
-PRESETS: dict[str, Callable[[Config], Config]] = {"demo": demo}
-"""Changes to a whole recipe by name, after ``--preset``."""
+def small_ablation() -> Config:
+    """Return a training of half a minute on one core, for an ablation of many policies."""
+    return replaced(
+        hrnet_small(),
+        {"model.weights": "none", "data.size": 128, "data.passes": 4, "train.epochs": 4},
+    )
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give the parser ``--preset`` and a flag for every leaf of the tree."""
+PRESETS: dict[str, Callable[[], Config]] = {"demo": demo}
+"""Whole settings by purpose, after ``--preset``, whatever the network of ``--model``."""
+
+
+def add_flags(
+    parser: argparse.ArgumentParser, presets: dict[str, Callable[[], Config]] = PRESETS
+) -> None:
+    """Give the parser ``--preset``, ``--config`` and a flag for every leaf of the tree."""
     parser.add_argument(
         "--preset",
-        choices=PRESETS,
-        help="whole settings by name; demo: a small network, whatever --model",
+        choices=presets,
+        help="whole settings by name, whatever --model; demo: a small network for minutes on a CPU",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="JSON of dotted keys, such as best.json of tune_hparams.py"
     )
     for part in dataclasses.fields(Config):
         default = part.default
@@ -221,16 +235,27 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = table()
 
 
-def from_flags(args: argparse.Namespace) -> Config:
-    """Return the recipe of ``--model``, changed by ``--preset``, changed by every other flag.
+def from_flags(
+    args: argparse.Namespace,
+    presets: dict[str, Callable[[], Config]] = PRESETS,
+    model: str = "hrnet",
+) -> Config:
+    """Return the preset or the recipe of ``--model``, changed by ``--config``, then by flags.
+
+    Args:
+        args: of a parser with ``add_flags``.
+        presets: the same as there.
+        model: network of the recipe where nothing names one.
 
     Raises:
         ValueError: an unknown name or a value that can't be.
 
     """
     given = {key: v for key, v in vars(args).items() if "." in key and v is not None}
-    config = recipe(given.get("model.model", "hrnet"))
+    changes = read_changes(args.config) if args.config else {}
     if args.preset:
-        config = PRESETS[args.preset](config)
+        config = presets[args.preset]()
         given.pop("model.model", None)
-    return replaced(config, given)
+    else:
+        config = recipe(str(given.get("model.model", changes.get("model.model", model))))
+    return replaced(config, changes | given)

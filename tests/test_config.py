@@ -1,6 +1,7 @@
 """The config tree: flags, recipes, and sentences for what can't be."""
 
 import argparse
+import json
 import re
 
 import pytest
@@ -72,9 +73,8 @@ def test_every_network_has_a_recipe_of_its_own_name(model):
 
 def test_every_recipe_and_preset_is_a_valid_config():
     assert RECIPES.keys() == NETWORKS.keys()
-    for build in RECIPES.values():
-        for preset in PRESETS.values():
-            assert preset(build()).rank_batch >= 1
+    for build in [*RECIPES.values(), *PRESETS.values()]:
+        assert build().rank_batch >= 1
 
 
 def test_the_cluster_is_no_part_of_what_is_learnt():
@@ -89,7 +89,9 @@ def test_the_cluster_is_no_part_of_what_is_learnt():
         (["--model", "hrnot"], "--model hrnot is not known.*hrnet_small"),
         (["--size", "1000"], "multiple of 32.*got 1000; try 992"),
         (["--size", "-64"], "multiple of 32.*got -64; try 64"),
-        (["--folds", "1"], "--folds must be at least 2, got 1"),
+        (["--folds", "0"], "--folds must be at least 1, got 0; 5 is usual"),
+        (["--folds", "1", "--schedule", "plateau"], "--folds 1 holds nothing out; take --schedule"),
+        (["--augment-strength", "3"], "must be above 0 and at most 2, got 3"),
         (["--model", "pan", "--size", "96"], "at least 128 for pan, got 96; try 128"),
         (["--model", "deeplabv3plus", "--batch", "2"], "at least 2 images a pass.*--batch 4"),
         (["--encoder", "resnet50"], "--encoder resnet50: hrnet has its own"),
@@ -111,6 +113,30 @@ def test_a_wrong_value_is_one_sentence_with_the_remedy(arguments, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
         parse(*arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_keys_changes_the_recipe_and_flags_change_the_file(tmp_path):
+    file = tmp_path / "best.json"
+    file.write_text(json.dumps({"model.model": "fpn", "data.size": 256, "optim.lr": 1}))
+    config = parse("--config", str(file), "--size", "512")
+    assert (config.model.model, config.data.size, config.optim.lr) == ("fpn", 512, 1)
+    assert config.optim.optimizer == recipe("fpn").optim.optimizer
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "--config .*best.json can't be read: Expecting"),
+        ("[1]", "--config .*best.json holds no object of keys"),
+        ('{"optim.rate": 1}', "best.json: no config key optim.rate; known: model.model"),
+        ('{"train.epochs": "ten"}', "best.json: train.epochs must be a int, got 'ten'"),
+        ('{"train.epochs": 1.5}', "best.json: train.epochs must be a int, got 1.5"),
+    ],
+)
+def test_a_file_that_is_no_config_is_refused(text, sentence, tmp_path):
+    (tmp_path / "best.json").write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        parse("--config", str(tmp_path / "best.json"))
 
 
 def test_an_unknown_key_lists_the_known_ones():

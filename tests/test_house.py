@@ -20,8 +20,9 @@ FLOORS = {
     "handray.data": 3,
     "handray.inference": 4,
     "handray.reporting": 5,
-    "handray.cluster": 6,
-    "jobs": 7,
+    "handray.preparation": 6,
+    "handray.cluster": 7,
+    "jobs": 8,
 }
 
 ROOMS = {

@@ -1,5 +1,6 @@
 """What the workers have to say while they work, for the one process that shows it."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import ray
@@ -8,31 +9,43 @@ from handray.cluster.runtime import ON_HEAD
 
 
 class Board:
-    """One small actor a run: the latest word of each fold, failures, and a count of decodes."""
+    """One small actor a run: the latest word of each training, what it brought, what went wrong.
+
+    A training goes by its fold, or by the name of its trial.
+    """
 
     def __init__(self) -> None:
-        self.words: dict[int, dict[str, Any]] = {}
-        self.failures: dict[int, str] = {}
+        self.words: dict[Hashable, dict[str, Any]] = {}
+        self.failures: dict[Hashable, str] = {}
+        self.outcomes: dict[Hashable, Any] = {}
         self.decodes = 0
 
-    def post(self, fold: int, word: dict[str, Any]) -> None:
-        """Replace what a fold last said."""
-        self.words[fold] = word
+    def post(self, key: Hashable, word: dict[str, Any]) -> None:
+        """Replace what a training last said."""
+        self.words[key] = word
 
-    def fail(self, fold: int, sentence: str) -> None:
+    def fail(self, key: Hashable, sentence: str) -> None:
         """Keep a failure that another try would meet again."""
-        self.failures[fold] = sentence
+        self.failures[key] = sentence
 
-    def failure(self, fold: int) -> str | None:
-        """Why a fold can't go on, if it can't."""
-        return self.failures.get(fold)
+    def failure(self, key: Hashable) -> str | None:
+        """Why a training can't go on, if it can't."""
+        return self.failures.get(key)
+
+    def keep(self, key: Hashable, outcome: Any) -> None:
+        """Replace what a training has brought so far."""
+        self.outcomes[key] = outcome
+
+    def outcome(self, key: Hashable) -> Any:
+        """What a training has brought; None where it has brought nothing."""
+        return self.outcomes.get(key)
 
     def count_decode(self) -> None:
         """Count one image decoded."""
         self.decodes += 1
 
-    def read(self) -> tuple[dict[int, dict[str, Any]], dict[int, str], int]:
-        """Words and failures by fold, and the decodes so far."""
+    def read(self) -> tuple[dict[Any, dict[str, Any]], dict[Any, str], int]:
+        """Words and failures, and the decodes so far."""
         return self.words, self.failures, self.decodes
 
 

@@ -1,5 +1,6 @@
 """Where decoded rows come from in a run: one decode for all folds, or a stream each epoch."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -31,10 +32,18 @@ class CountDecode:
         self.board.count_decode.remote()
 
 
-def is_streamed(config: Config, data: DataFolder) -> bool:
-    """Whether images are decoded anew each epoch; prints which way, and why."""
+def is_streamed(configs: Sequence[Config], data: DataFolder) -> bool:
+    """Whether images are decoded anew each epoch; prints which way, and why.
+
+    Args:
+        configs: what is trained; images are kept once for each of their sizes.
+        data: what is decoded.
+
+    """
     images = len(data.train) + len(data.test)
-    needed = images * Frame(config.data.size, len(data.class_names)).row_bytes
+    config, classes = configs[0], len(data.class_names)
+    sizes = {one.data.size for one in configs}
+    needed = sum(images * Frame(size, classes).row_bytes for size in sizes)
     room = smallest_store() * STORE_SHARE
     fits = f"{needed / 2**30:.2f} GiB, the object store has {room / 2**30:.2f} GiB for them"
     feed = config.cluster.feed
@@ -45,16 +54,22 @@ def is_streamed(config: Config, data: DataFolder) -> bool:
 
 
 def open_source(
-    config: Config, data: DataFolder, streamed: bool, board: Any
+    size: int, data: DataFolder, streamed: bool, board: Any
 ) -> tuple[Source, float, float]:
     """Decoded rows of training and test images, and the training images' mean and std.
+
+    Args:
+        size: side of the model frame, pixels.
+        data: what to decode.
+        streamed: decode anew each time that rows are asked for.
+        board: counts the decodes.
 
     Raises:
         ValueError: an image can't be read, or all are of one gray.
 
     """
     images = [*data.train, *data.test]
-    frame = Frame(config.data.size, len(data.class_names))
+    frame = Frame(size, len(data.class_names))
     source: Source
     if streamed:
         source = StreamedRows(images, frame)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import shutil
 import sys
 import threading
@@ -14,18 +15,27 @@ from typing import Any
 
 import ray
 from numpy.typing import NDArray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from handray.cluster.board import start_board
 from handray.cluster.decoding import open_source
-from handray.cluster.kfold import Listener, fetch_folder, make_folder, run_folds
+from handray.cluster.fold import FoldTask
+from handray.cluster.kfold import Listener, run_folds
 from handray.cluster.runtime import Plan
-from handray.cluster.worker import FoldTask
+from handray.cluster.storage import fetch_folder
 from handray.config import Config
 from handray.data.radiographs import DataFolder
-from handray.reporting.console import LiveLines, duration, fold_line
+from handray.reporting.console import LiveLines, duration, progress_line
 from handray.reporting.results import conclude
-from handray.reporting.run_folder import HISTORY, LAST, OUTPUT, RunFolder, best_epoch, write_json
+from handray.reporting.run_folder import (
+    HISTORY,
+    LAST,
+    OUT_OF_FOLD,
+    OUTPUT,
+    OVERLAY,
+    RunFolder,
+    best_epoch,
+    write_json,
+)
 from handray.reporting.tracking import Tracker
 
 
@@ -46,11 +56,12 @@ class Experiment:
     streamed: bool
     """Images are decoded anew each epoch."""
 
-    def run(self, tracker: Tracker, verbose: bool) -> int:
-        """Train the folds that aren't finished, vote, score, and say where everything lies.
+    def run(self, missing: Sequence[int], tracker: Tracker, verbose: bool) -> int:
+        """Train folds; once all are there, vote, score, and say where everything lies.
 
         Args:
-            tracker: with the parent run and the folds' runs started.
+            missing: folds that are wanted and aren't finished.
+            tracker: with the parent run and the missing folds' runs started.
             verbose: show Ray's own log.
 
         Returns:
@@ -58,15 +69,14 @@ class Experiment:
 
         """
         started, before = time.monotonic(), self.home.notes().get("seconds", 0.0)
-        folds = range(self.config.data.folds)
-        missing = self.home.missing_folds(len(folds))
+        folds = self.config.data.folds
         try:
             failures = self._train(missing, tracker, verbose) if missing else {}
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             with suppress(Exception):  # a full disk, a server gone: the first error is the news
                 self.home.note(seconds=before + time.monotonic() - started)
-                tracker.end([*missing, "parent"], "KILLED" if stopped else "FAILED")
+                tracker.end([*map(_key, missing), "parent"], "KILLED" if stopped else "FAILED")
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise OSError(
                     f"the disk of {self.home.path} or {self.storage} is full; make room there, "
@@ -78,10 +88,16 @@ class Experiment:
         if failures:
             for fold, sentence in sorted(failures.items()):
                 print(f"error: fold {fold}: {sentence}", file=sys.stderr)
-            tracker.end([*failures, "parent"], "FAILED")
+            tracker.end([*map(_key, failures), "parent"], "FAILED")
             print(f"Folds that ended are in {self.home.path}; the same command tries the others.")
             return 1
-        summary = conclude(self.data, self.home, len(folds), seconds)
+        if others := self.home.missing_folds(folds):
+            tracker.end(["parent"], "FINISHED")
+            print(
+                f"Folds of {self.home.path} that aren't trained yet: {', '.join(map(str, others))}"
+            )
+            return 0
+        summary = conclude(self.data, self.home, folds, seconds)
         numbers = {key: value for key, value in summary.items() if isinstance(value, float)}
         tracker.log_numbers("parent", numbers)
         tracker.log_files("parent", self.home.files())
@@ -92,13 +108,13 @@ class Experiment:
         if "://" not in self.storage:
             shutil.rmtree(self.storage, ignore_errors=True)
         print(summary["table"])
-        print(_farewell(self.home, tracker, len(folds), seconds))
+        print(_farewell(self.home, tracker, folds, seconds))
         return 0
 
     def _train(self, folds: Sequence[int], tracker: Tracker, verbose: bool) -> dict[int, str]:
         """Train folds; fold to one sentence for those that failed."""
         board = start_board()
-        source, mean, std = open_source(self.config, self.data, self.streamed, board)
+        source, mean, std = open_source(self.config.data.size, self.data, self.streamed, board)
         device = "one GPU" if self.shares.use_gpu else f"{self.shares.threads} CPU thread(s)"
         print(
             f"Training {len(folds)} folds, {self.shares.at_once} at a time, "
@@ -131,12 +147,12 @@ class Experiment:
             if timed and not told.is_set():
                 told.set()
                 live.say(_forecast(timed[0], rounds))
-            return [fold_line(fold, words.get(fold)) for fold in sorted(training)]
+            return [progress_line(f"fold {fold}", words.get(fold)) for fold in sorted(training)]
 
         with LiveLines(lines) as live:
 
             def epoch_ended(fold: int, record: dict[str, Any]) -> None:
-                tracker.log_epochs(str(fold), [record], self.data.class_names)
+                tracker.log_epochs(_key(fold), [record], self.data.class_names)
 
             def fold_ended(fold: int, folder: str) -> None:
                 training.discard(fold)
@@ -153,52 +169,25 @@ class Experiment:
 
         def fetch(into: Path) -> None:
             fetch_folder(folder, self.storage, into)
-            key, history = str(fold), json.loads((into / HISTORY).read_text())
+            key, history = _key(fold), json.loads((into / HISTORY).read_text())
             tracker.log_epochs(key, history, self.data.class_names)
-            tracker.log_numbers(key, {"best_dice": best_epoch(into)["dice"]})
+            if not math.isnan(dice := best_epoch(into)["dice"]):
+                tracker.log_numbers(key, {"best_dice": dice})
             tracker.log_files(key, [file for file in sorted(into.iterdir()) if file.name != LAST])
-            tracker.end([fold], "FINISHED")
+            tracker.end([key], "FINISHED")
 
         self.home.finish_fold(fold, fetch)
         if "://" not in self.storage:
             shutil.rmtree(Path(self.storage) / f"fold{fold}", ignore_errors=True)
         best = best_epoch(self.home.fold(fold))
+        if math.isnan(best["dice"]):
+            return f"all images: finished after epoch {best['epoch']}"
         return f"fold {fold}  finished: Dice {best['dice']:.4f}, the best, at epoch {best['epoch']}"
 
 
-def check_reach(storage: str, image: str) -> None:
-    """Make the folder of the storage, and see that every node reaches it and the data.
-
-    Args:
-        storage: absolute path or URL.
-        image: path or URL of any image.
-
-    Raises:
-        ValueError: nothing can be written there, or a local path that the nodes don't share.
-
-    """
-    local = [path for path in (storage, image) if "://" not in path]
-    try:
-        make_folder(storage)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--storage {storage} can't be written to: {error}") from error
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) == 1:
-        return
-    for path in local:
-        for node in nodes:
-            affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            if not ray.get(_exists.options(scheduling_strategy=affinity).remote(path)):
-                flag = "--storage" if path == storage else "--data"
-                raise ValueError(
-                    f"node {node['NodeManagerAddress']} has no {path}; "
-                    f"give {flag} a folder that all nodes mount, or an s3:// URL"
-                )
-
-
-@ray.remote(num_cpus=0)
-def _exists(path: str) -> bool:
-    return Path(path).exists()
+def _key(fold: int) -> str:
+    """A fold's key among the tracked runs."""
+    return f"fold{fold}"
 
 
 def _forecast(word: dict[str, Any], rounds: int) -> str:
@@ -209,13 +198,16 @@ def _forecast(word: dict[str, Any], rounds: int) -> str:
 
 
 def _farewell(home: RunFolder, tracker: Tracker, folds: int, seconds: float) -> str:
-    ids = " ".join(tracker.ids[str(fold)] for fold in range(folds))
+    ids = " ".join(tracker.ids[_key(fold)] for fold in range(folds))
+    files = {
+        OUTPUT: "voted test masks" if folds > 1 else "test masks",
+        OUT_OF_FOLD: "out-of-fold masks",
+        OVERLAY: "a look at them",
+    }
     return (
         f"\nTook {duration(seconds)}. Everything lies in {home.path}:\n"
-        + ("  output.csv    voted test masks\n" if (home.path / OUTPUT).exists() else "")
-        + "  oof.csv       out-of-fold masks\n"
-        "  overlay.png   a look at them\n"
-        "  summary.json  these numbers\n"
+        + "".join(f"  {n:<13} {what}\n" for n, what in files.items() if (home.path / n).exists())
+        + "  summary.json  these numbers\n"
         f"  fold0 .. fold{folds - 1}  best.pt, last.pt, history.json and the fold's own CSVs\n"
         f"MLflow: {tracker.uri}\n"
         f"  run {tracker.ids['parent']} (all folds), folds {ids}"

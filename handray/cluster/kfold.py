@@ -6,17 +6,16 @@ so the same command finds its last checkpoint, and finished folds are not asked 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pyarrow.fs
 import ray.train
 import ray.tune
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from handray.cluster.fold import FoldTask
 from handray.cluster.runtime import ON_HEAD, TRIAL_CPUS, Plan
-from handray.cluster.worker import FoldTask, train_fold
+from handray.cluster.worker import train_fold
 
 RESTARTS = 3
 """Times that a fold comes back after a worker or its node died."""
@@ -70,25 +69,6 @@ def run_folds(
         if result.error and result.config:
             errors[result.config["fold"]] = str(result.error).strip().split("\n")[-1]
     return errors
-
-
-def fetch_folder(path: str, storage: str, into: Path) -> None:
-    """Copy a fold's folder from the storage to this machine."""
-    ray.train.Checkpoint(path, _filesystem(storage)[0]).to_directory(str(into))
-
-
-def make_folder(storage: str) -> None:
-    """Make the storage's folder; raises OSError or ValueError where that can't be done."""
-    filesystem, path = _filesystem(storage)
-    filesystem.create_dir(path, recursive=True)
-
-
-def _filesystem(storage: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    """File system of an absolute path or URL, and the path in it."""
-    if "://" in storage:
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(storage)
-        return filesystem, path
-    return pyarrow.fs.LocalFileSystem(), storage
 
 
 def _fold_trial(

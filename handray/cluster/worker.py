@@ -4,59 +4,28 @@ import copy
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import ray.train
 import torch
-from ray.train.torch import get_device, prepare_model
-from torch import Tensor, nn
+from ray.train.torch import get_device
+from torch import nn
 
-from handray.cluster.predictor import Predictor
-from handray.config import Config
-from handray.data.augment import Augment
-from handray.data.feed import EpochFeed, Source
+from handray.cluster.fold import FoldTask, FoldTraining, out_of_memory, word
 from handray.data.radiographs import Radiograph
 from handray.inference.submission import Submission, write_submission
 from handray.masks.rle import RunRows
-from handray.models.checkpointing import checkpoint_activations
-from handray.models.zoo import build_network
 from handray.reporting.run_folder import BEST, HISTORY, LAST, OUT_OF_FOLD, OUTPUT, write_json
-from handray.training.batch import Batch, Normalisation
-from handray.training.loop import Learner, Surroundings, TrainingFailureError, fit
-from handray.training.metrics import Overlap
-from handray.training.optim import AveragedModel, build_optimizer
+from handray.training.loop import TrainingFailureError
 from handray.training.pace import Pace
-from handray.training.precision import Precision, choose_precision, weakest
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState, load_network, save_network
 
 POST_SECONDS = 1.0
 """Between two words to the board, which is read once a second."""
-
-
-@dataclass(frozen=True)
-class FoldTask:
-    """Everything one fold needs, sent to each of its ranks."""
-
-    fold: int
-    config: Config
-    class_names: tuple[str, ...]
-    train: tuple[Radiograph, ...]
-    test: tuple[Radiograph, ...]
-    source: Source
-    """Row i is train[i]; row len(train) + j is test[j]."""
-    fold_of: tuple[int, ...]
-    """Fold of each training radiograph."""
-    mean: float
-    std: float
-    weights: "ray.ObjectRef[dict[str, Tensor]] | None"
-    threads: int
-    board: Any
 
 
 def train_fold(settings: dict[str, Any]) -> None:
@@ -72,134 +41,52 @@ def train_fold(settings: dict[str, Any]) -> None:
     except TrainingFailureError as failure:
         ray.get(task.board.fail.remote(task.fold, str(failure)))
     except torch.OutOfMemoryError:
-        sentence = (
-            f"out of GPU memory at --size {task.config.data.size} with {task.config.rank_batch} "
-            "images a pass: try --activation-checkpointing, a larger --accumulate, a smaller --size"
-        )
-        ray.get(task.board.fail.remote(task.fold, sentence))
+        ray.get(task.board.fail.remote(task.fold, out_of_memory(task.config)))
         if ranks.count > 1:
             raise  # the other ranks wait for this one; started again, all see the failure
 
 
 class Rank:
-    """One process of a fold, and what it keeps between the loop's questions."""
+    """One process of a fold, and what it leaves in Ray Train's storage."""
 
     def __init__(self, task: FoldTask, ranks: Ranks, folder: Path) -> None:
+        weights = None if task.weights is None else ray.get(task.weights)
         self.task, self.ranks, self.config, self.folder = task, ranks, task.config, folder
-        torch.set_num_threads(task.threads)
-        torch.backends.cudnn.benchmark = True  # all batches have one shape
-        cv2.setNumThreads(1)
-        fold_of = np.array(task.fold_of)
-        self.held_out = np.flatnonzero(fold_of == task.fold)
-        self.feed = EpochFeed(
-            source=task.source,
-            rows=np.flatnonzero(fold_of != task.fold),
-            augment=Augment.of(self.config.data),
-            seed=self.config.train.seed,
-            batch=self.config.train.batch,
-            passes=self.config.data.passes,
-            rank=ranks.rank,
-            ranks=ranks.count,
-            threads=min(4, max(1, task.threads)),
-        )
-        self.masks: dict[int, RunRows] = {}
+        self.training = FoldTraining(task, ranks, weights)
         self.posted = 0.0
 
     def run(self) -> None:
         """Train from the last checkpoint or from the start, then predict the test images."""
-        model, parallel = self._model()
-        wanted = choose_precision(self.config.train.precision, self.ranks.device)
-        precision = weakest(self.ranks.gathered(wanted))
-        normalise = Normalisation(self.task.mean, self.task.std)
-        classes = len(self.task.class_names)
-        learner = Learner(
-            self.config, self.task.class_names, normalise, precision, self.ranks, parallel
-        )
-        predictor = Predictor(
-            self.task.source,
-            [*self.task.train, *self.task.test],
-            classes,
-            normalise,
-            precision,
-            self.ranks,
-        )
-        state = TrainState(
-            model,
-            AveragedModel(model, self.config.optim.ema),
-            build_optimizer(model, self.config.optim),
-            precision.scaler(),
-        )
+        state = self.training.state
         if checkpoint := ray.train.get_checkpoint():
             checkpoint.to_directory(str(self.folder))
             saved = torch.load(self.folder / LAST, map_location="cpu", weights_only=True)
             state.load_state_dict(saved)
-
-        def validate(network: nn.Module) -> Overlap:
-            self.masks = predictor.predict(network, self.held_out)
-            return predictor.overlap(self.masks, self.held_out)
-
-        def keep(state: TrainState, is_best: bool) -> None:
-            if is_best:
-                self._keep_best(state, predictor)
-            ended = state.history[-1] if state.history and not state.step else None
-            self._report(state, {"steps": state.steps, "record": ended})
-
-        def progress(state: TrainState, pace: Pace) -> None:
-            self._post(state, pace, precision)
-
-        steps = self.feed.steps
-        fit(state, learner, Surroundings(self._batches, steps, validate, progress, keep))
-        self._predict_test(state.average.model, predictor)
+        self.training.fit(self._post, self._keep)
+        self._predict_test(state.average.model)
         self._report(state, {"steps": state.steps, "finished": True})
 
-    def _model(self) -> tuple[nn.Module, nn.Module]:
-        """Build the network on this rank's device, and DDP around it for several ranks."""
-        torch.manual_seed(self.config.train.seed)
-        model = build_network(self.config.model.design, len(self.task.class_names))
-        if self.task.weights is not None:
-            model.load_state_dict(ray.get(self.task.weights))
-        if self.ranks.device.type == "cuda" and self.ranks.count > 1 and self.config.rank_batch < 8:
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        if self.config.cluster.activation_checkpointing:
-            checkpoint_activations(model)
-        model = model.to(self.ranks.device).to(memory_format=torch.channels_last)
-        parallel = prepare_model(model)
-        return (parallel.module if self.ranks.count > 1 else parallel), parallel
-
-    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        pin = self.ranks.device.type == "cuda"
-        for samples in self.feed.batches(epoch, start):
-            image = torch.from_numpy(np.stack([s.image_HW for s in samples]))
-            planes = torch.from_numpy(np.stack([s.planes_HWP for s in samples]))
-            names = tuple(self.task.train[s.row].name for s in samples)
-            # Only from pinned memory does a copy to the GPU run beside its work.
-            yield Batch(names, *(x.pin_memory() if pin else x for x in (image, planes)))
-
-    def _post(self, state: TrainState, pace: Pace, precision: Precision) -> None:
+    def _post(self, state: TrainState, pace: Pace) -> None:
         """Tell the board where this fold is."""
         if self.ranks.rank or time.monotonic() < self.posted + POST_SECONDS:
             return
         self.posted = time.monotonic()
-        word = {
-            "epoch": state.epoch + 1,
-            "step": state.step,
-            "steps": self.feed.steps,
-            "share": pace.progress(state.steps),
-            "seconds_left": pace.seconds_left(state.steps),
-            "images_per_s": state.step * self.config.train.batch / state.worked,
-            # The last step's loss is still under way.
-            "loss": state.loss_sum / (state.step - 1) if state.step > 1 else None,
-            "dice": state.history[-1]["dice"] if state.history else None,
-            "precision": f"{precision.name} ({precision.reason})",
-        }
-        self.task.board.post.remote(self.task.fold, word)
+        self.task.board.post.remote(self.task.fold, word(self.training, state, pace))
 
-    def _keep_best(self, state: TrainState, predictor: Predictor) -> None:
+    def _keep(self, state: TrainState, is_best: bool) -> None:
+        if is_best:
+            self._keep_best(state)
+        ended = state.history[-1] if state.history and not state.step else None
+        self._report(state, {"steps": state.steps, "record": ended})
+
+    def _keep_best(self, state: TrainState) -> None:
         """Write the averaged network and its out-of-fold masks; every rank calls this."""
-        masks = predictor.gathered(self.masks, self.held_out)
+        rows = self.training.held_out
+        masks = self.training.predictor.gathered(self.training.masks, rows)
         if self.ranks.rank:
             return
-        self._write_csv(OUT_OF_FOLD, [self.task.train[row] for row in self.held_out], masks)
+        if len(rows):
+            self._write_csv(OUT_OF_FOLD, [self.task.train[row] for row in rows], masks)
         record = state.history[-1]
         about = {
             "config": dataclasses.asdict(self.config),
@@ -214,13 +101,14 @@ class Rank:
         }
         save_network(self.folder / BEST, state.average.model, about)
 
-    def _predict_test(self, average: nn.Module, predictor: Predictor) -> None:
+    def _predict_test(self, average: nn.Module) -> None:
         """Write the test images' masks by the best network; every rank calls this."""
         best = copy.deepcopy(average)
         if not self.ranks.rank:
             best.load_state_dict(load_network(self.folder / BEST)[0])
         self.ranks.share(best)
         rows = len(self.task.train) + np.arange(len(self.task.test))
+        predictor = self.training.predictor
         masks = predictor.gathered(predictor.predict(best, rows), rows)
         if masks and not self.ranks.rank:
             self._write_csv(OUTPUT, self.task.test, masks)

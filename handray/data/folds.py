@@ -18,15 +18,19 @@ from handray.data.radiographs import Radiograph
 def assign_folds(radiographs: Sequence[Radiograph], folds: int, seed: int) -> NDArray[np.int64]:
     """The fold that holds out each radiograph, int64 0 .. folds - 1, in the order given.
 
+    With one fold nothing is held out: -1 for all.
+
     A person is in one fold. People with bent wrists are dealt first, each to the fold with the
     fewest bent images, then the others, each to the fold with the fewest images; chance, by the
     seed, decides among equals. A person's fold depends on the set of radiographs and the seed, not
-    on their order. Raises ValueError where folds is below 2 or above the number of people.
+    on their order. Raises ValueError where folds is below 1 or above the number of people.
     """
     images = Counter(radiograph.person for radiograph in radiographs)
     bent = Counter(radiograph.person for radiograph in radiographs if is_bent(radiograph.bend))
-    if folds < 2:
-        raise ValueError(f"--folds must be at least 2, got {folds}")
+    if folds < 1:
+        raise ValueError(f"--folds must be at least 1, got {folds}")
+    if folds == 1:
+        return np.full(len(radiographs), -1, np.int64)
     if len(images) < 2:
         raise ValueError(
             f"folds are made of people, and there are only {len(images)} with usable images; "

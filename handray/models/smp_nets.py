@@ -1,6 +1,8 @@
 """Networks of segmentation_models_pytorch with any encoder of smp or timm, for gray images."""
 
+import copy
 import difflib
+from contextlib import suppress
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -60,16 +62,18 @@ def smp_network(
             "take another, e.g. resnet50, or another --model, e.g. unet"
         ) from error
     start_at_prior(network.segmentation_head[0])
-    if decoder == "PSPNet":  # goes no deeper than stride 8
-        _freeze_unused(network)
+    _freeze_unused(network)
     return network
 
 
 def _freeze_unused(network: nn.Module) -> None:
-    """Ask no gradient of weights that no logit depends on: DDP would wait for them for ever."""
-    # In eval mode, so that batch norms count nothing; their weights have a gradient all the same.
-    network.eval()(torch.zeros(1, 1, 64, 64)).sum().backward()
-    for parameter in network.parameters():
-        parameter.requires_grad_(parameter.grad is not None)
-        parameter.grad = None
-    network.train()
+    """Ask no gradient of weights that no logit depends on: DDP would wait for them for ever.
+
+    PSPNet goes no deeper than stride 8, and EfficientNets bring the head of their classifier.
+    """
+    # Without numbers: which weights have a gradient is all that is asked.
+    twin = copy.deepcopy(network).to("meta").eval()
+    with suppress(AssertionError):  # an encoder of one fixed size uses all of its weights
+        twin(torch.zeros(1, 1, 256, 256, device="meta")).sum().backward()
+        for parameter, its_twin in zip(network.parameters(), twin.parameters(), strict=True):
+            parameter.requires_grad_(its_twin.grad is not None)

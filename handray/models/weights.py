@@ -92,8 +92,8 @@ def _checkpoint_weights(design: Design, classes: int, path: Path) -> "dict[str, 
     if missing := [key for key in fresh if key not in state]:
         raise ValueError(f"--weights {path}: no weights for {missing[0]} of {design.name}")
     other = [key for key in fresh if state[key].shape != fresh[key].shape]
-    if any(state[key].shape[1:] != fresh[key].shape[1:] for key in other):
-        raise ValueError(f"--weights {path}: {other[0]} has another shape than {design.name} needs")
+    if unfit := [key for key in other if state[key].shape[1:] != fresh[key].shape[1:]]:
+        raise ValueError(f"--weights {path}: {unfit[0]} has another shape than {design.name} needs")
     if other:
         warnings.warn(f"{path} has other classes: {', '.join(other)} start anew", stacklevel=2)
     return {key: fresh[key] if key in other else state[key] for key in fresh}

@@ -209,22 +209,6 @@ def build_network(design: Design, classes: int, pretrained: bool = False) -> "nn
     return network(design.name).build(design, classes, pretrained)
 
 
-def outline(design: Design, classes: int) -> "nn.Module":
-    """Build a network for its names and shapes alone, without drawing weights where that works.
-
-    Raises:
-        ValueError: options that don't fit each other.
-
-    """
-    import torch
-
-    try:
-        with torch.device("meta"):
-            return build_network(design, classes)
-    except RuntimeError:  # some compute while they are built
-        return build_network(design, classes)
-
-
 def table() -> str:
     """Every network with its parameters and the sizes that it takes, a line each, for --help."""
     lines = ["networks (millions of parameters with their own encoder; sizes of --size):"]

@@ -1,5 +1,6 @@
 """Progress that a person likes: one live line a fold, and a table at the end."""
 
+import math
 import shutil
 import sys
 import threading
@@ -22,14 +23,14 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-def fold_line(fold: int, word: dict[str, Any] | None) -> str:
-    """One fold's progress in a line."""
+def progress_line(name: str, word: dict[str, Any] | None) -> str:
+    """One training's progress in a line."""
     if word is None:
-        return f"fold {fold}  waiting for its workers to start"
+        return f"{name}  waiting for its workers to start"
     loss = "-" if word["loss"] is None else f"{word['loss']:.4f}"
-    dice = "-" if word["dice"] is None else f"{word['dice']:.4f}"
+    dice = "-" if word["dice"] is None or math.isnan(word["dice"]) else f"{word['dice']:.4f}"
     return (
-        f"fold {fold}  epoch {word['epoch']} step {word['step']}/{word['steps']}  "
+        f"{name}  epoch {word['epoch']} step {word['step']}/{word['steps']}  "
         f"loss {loss}  Dice {dice}  {word['images_per_s']:.2f} images/s  "
         f"{word['share']:.0%}, {duration(word['seconds_left'])} left"
     )
@@ -127,8 +128,11 @@ def dice_table(
     """Dice a fold, the numbers that sum up, and the five classes that are worst out of fold."""
     lines = ["", "Dice at source size (mean over images, then over classes)"]
     rows = {f"fold {fold}": dice for fold, dice in enumerate(fold_dice)} | numbers
+    if not rows:
+        return "\nNo image with a label was held out, so there is no Dice."
     lines += [f"  {name:<20} {value:.4f}" for name, value in rows.items()]
     worst = sorted(class_dice, key=lambda name: class_dice[name])[:5]
-    lines += ["Worst classes out of fold"]
+    if worst:
+        lines += ["Worst classes out of fold"]
     lines += [f"  {name:<20} {class_dice[name]:.4f}" for name in worst]
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from handray.inference.submission import Submission, read_submission, write_subm
 from handray.masks.rle import RunRows
 from handray.reporting.console import dice_table
 from handray.reporting.overlay import draw_overlay, save_sheet
-from handray.reporting.run_folder import OUT_OF_FOLD, OUTPUT, RunFolder, best_epoch
+from handray.reporting.run_folder import OUT_OF_FOLD, OUTPUT, OVERLAY, RunFolder, best_epoch
 
 PICTURES = 3
 """Radiographs in the overlay picture."""
@@ -29,26 +29,30 @@ def conclude(data: DataFolder, run: RunFolder, folds: int, seconds: float) -> di
         seconds: wall seconds that the training took, those before a restart included.
 
     Returns:
-        The summary: ``oof_dice_mean``, ``fold_dice``, ``class_dice``, ``seconds``, ``table``, and
-        ``test_dice_mean`` where the data set has the truth of its test images.
+        The summary: ``fold_dice``, ``class_dice``, ``seconds``, ``table``; ``oof_dice_mean`` where
+        images were held out; ``test_dice_mean`` where the data set has its test images' truth.
 
     """
     homes = [run.fold(fold) for fold in range(folds)]
-    out_of_fold = _out_of_fold(data, homes)
-    write_submission(run.path / OUT_OF_FOLD, out_of_fold)
-    labels = {image.name: image.polygons for image in data.train}
-    overlap = score(out_of_fold, labels)
-    class_dice = dict(zip(data.class_names, overlap.dice_C().tolist(), strict=True))
-    fold_dice = [best_epoch(home)["dice"] for home in homes]
-    numbers = {"oof_dice_mean": overlap.dice()}
-    shown = out_of_fold
+    shown: Submission | None = None
+    numbers: dict[str, float] = {}
+    fold_dice: list[float] = []
+    class_dice: dict[str, float] = {}
+    if folds > 1:
+        shown = _out_of_fold(data, homes)
+        write_submission(run.path / OUT_OF_FOLD, shown)
+        overlap = score(shown, {image.name: image.polygons for image in data.train})
+        class_dice = dict(zip(data.class_names, overlap.dice_C().tolist(), strict=True))
+        fold_dice = [best_epoch(home)["dice"] for home in homes]
+        numbers["oof_dice_mean"] = overlap.dice()
     if data.test:
         shown = _vote(homes)
         write_submission(run.path / OUTPUT, shown)
         truth = read_truth(data.root, data)
         if truth and len(truth) == len(data.test):
             numbers["test_dice_mean"] = score(shown, truth).dice()
-    _picture(run.path / "overlay.png", data, shown)
+    if shown is not None:
+        _picture(run.path / OVERLAY, data, shown)
     return {
         **numbers,
         "fold_dice": fold_dice,

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 LAST, BEST, HISTORY = "last.pt", "best.pt", "history.json"
-OUT_OF_FOLD, OUTPUT = "oof.csv", "output.csv"
+OUT_OF_FOLD, OUTPUT, OVERLAY = "oof.csv", "output.csv", "overlay.png"
 """Files of a finished fold; all but output.csv, of the test images, of one under way as well."""
 RUNS = "runs"
 """Folder of all runs, beside the job that makes them."""
@@ -126,9 +127,11 @@ class RunFolder:
 
 
 def best_epoch(fold: Path) -> dict[str, Any]:
-    """Return the record of a finished fold's best epoch."""
+    """Return the record of a finished fold's best epoch; its last where nothing is held out."""
     history: list[dict[str, Any]] = json.loads((fold / HISTORY).read_text())
-    return max(history, key=lambda record: record["dice"])
+    return max(
+        history, key=lambda record: record["epoch" if math.isnan(record["dice"]) else "dice"]
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -154,10 +157,15 @@ def write_json(path: Path, content: object) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file under another name first, so that it is there as a whole or not at all."""
+    """Write a text file, there as a whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under another name first, so that it is there as a whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text)
+        partial.write_bytes(content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -45,11 +45,11 @@ class Tracker:
         self.ids: dict[str, str] = home.notes().get("mlflow", {})
 
     def start(self, key: str, facts: dict[str, Any], tags: dict[str, str]) -> str:
-        """Start or reopen the run ``parent`` or that of a fold; returns its id."""
+        """Start or reopen the run ``parent`` or a child of it, such as ``fold0``; its id."""
         if key in self.ids and self._is_there(self.ids[key]):
             self.client.update_run(self.ids[key], status="RUNNING")
             return self.ids[key]
-        name = self.home.name if key == "parent" else f"{self.home.name}-fold{key}"
+        name = self.home.name if key == "parent" else f"{self.home.name}-{key}"
         tags = dict(tags)
         if key != "parent":
             tags[MLFLOW_PARENT_RUN_ID] = self.ids["parent"]
@@ -92,10 +92,16 @@ class Tracker:
         """Keep plain types among a run's artifacts."""
         self.client.log_dict(self.ids[key], content, name)
 
-    def end(self, keys: Sequence[str | int], status: str) -> None:
-        """Close runs as FINISHED, FAILED or KILLED; keys are folds or ``parent``."""
-        for key in map(str, keys):
+    def end(self, keys: Sequence[str], status: str) -> None:
+        """Close runs as FINISHED, FAILED or KILLED."""
+        for key in keys:
             self.client.set_terminated(self.ids[key], status)
+
+    def is_finished(self, key: str) -> bool:
+        """Whether a run was ended as FINISHED, by this process or an earlier one."""
+        if key not in self.ids or not self._is_there(self.ids[key]):
+            return False
+        return bool(self.client.get_run(self.ids[key]).info.status == "FINISHED")
 
     def _is_there(self, run: str) -> bool:
         with suppress(MlflowException):
@@ -130,19 +136,21 @@ def check_tracking() -> None:
         ) from error
 
 
-def start_tracking(home: RunFolder, facts: dict[str, Any], folds: int) -> Tracker:
-    """Start or reopen a parent run and a child run for each fold that isn't finished.
+def start_tracking(
+    home: RunFolder, facts: dict[str, Any], children: dict[str, dict[str, Any]]
+) -> Tracker:
+    """Start or reopen a parent run and a child run for each training that isn't finished.
 
     Args:
         home: the run's folder, which remembers the run ids.
         facts: the parent's parameters, plain types.
-        folds: number of folds.
+        children: key of each child, such as ``fold0``, and its parameters.
 
     """
     tracker = Tracker(home)
     tracker.start("parent", facts, {"weights": home.notes()["weights"]})
-    for fold in home.missing_folds(folds):
-        tracker.start(str(fold), {"fold": fold}, {})
+    for key, its in children.items():
+        tracker.start(key, its, {})
     return tracker
 
 

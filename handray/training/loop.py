@@ -86,7 +86,9 @@ def fit(state: TrainState, learner: Learner, world: Surroundings) -> None:
         learner.ranks.share(state.average.model)
         overlap = world.validate(state.average.model)
         state.validation_seconds = learner.ranks.agreed(time.monotonic() - started)
-        is_best = overlap.dice() > max((past["dice"] for past in state.history), default=-1.0)
+        best = max((past["dice"] for past in state.history), default=-1.0)
+        # Where nothing is held out, the last epoch is the one to keep.
+        is_best = not len(overlap.rows) or overlap.dice() > best
         state.history.append(_record(state, overlap, config))
         state.epoch, state.step = state.epoch + 1, 0
         state.loss_sum = state.waited = state.worked = 0.0

@@ -10,7 +10,6 @@ Axes: B batch, C classes, H W pixels of the model frame.
 import difflib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,31 +21,10 @@ SMOOTH = 1.0
 """Pixels added above and below in soft Dice and IoU: an absent class then learns to stay empty."""
 
 
-class _BinaryCrossEntropy(torch.autograd.Function):
-    """Each class's mean binary cross-entropy, (C,), in a third of the CPU time of torch's own.
-
-    On a CPU torch's log-sigmoid isn't vectorised, while sigmoid and log are. A pixel's loss is
-    -log(sigmoid(x)) for a target of 1 and -log(sigmoid(-x)) for 0, at most 88, where float32 ends;
-    the gradient, sigmoid(x) - target, is exact everywhere.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
-        ctx.save_for_backward(logits, target)
-        towards_target = logits * (2 * target - 1)
-        return -towards_target.sigmoid_().log_().clamp_(min=-88).mean((0, 2, 3))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        logits, target = ctx.saved_tensors
-        scale_C11 = gradients[0].view(-1, 1, 1) / target[:, 0].numel()
-        return logits.sigmoid().sub_(target).mul_(scale_C11), None
-
-
 def bce(logits_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
     """Binary cross-entropy of each class, (C,): the mean over all pixels of all images."""
-    loss_C: Tensor = _BinaryCrossEntropy.apply(logits_BCHW, target_BCHW)
-    return loss_C
+    loss = F.binary_cross_entropy_with_logits(logits_BCHW, target_BCHW, reduction="none")
+    return loss.mean((0, 2, 3))
 
 
 def focal(logits_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
@@ -86,7 +64,7 @@ def _overlap_and_total(logits_BCHW: Tensor, target_BCHW: Tensor) -> tuple[Tensor
 LOSSES: dict[str, Loss] = {"bce": bce, "dice": dice, "iou": iou, "focal": focal}
 
 
-def weighted_sum(text: str, class_weights: Tensor | None = None) -> Loss:
+def weighted_sum(text: str, weights_C: Tensor | None = None) -> Loss:
     """Build the loss that a text such as ``7*bce+3*dice`` names; a name alone has weight 1.
 
     The loss takes logits (B, C, H, W) of any float type and memory format, and targets of 0 and 1
@@ -95,7 +73,7 @@ def weighted_sum(text: str, class_weights: Tensor | None = None) -> Loss:
 
     Args:
         text: names with weights, joined by +.
-        class_weights: (C,) above 0 for a weighted mean over classes, on the logits' device.
+        weights_C: (C,) above 0 for a weighted mean over classes, on the logits' device.
 
     Raises:
         ValueError: an unknown loss, or a weight that isn't a positive number.
@@ -104,13 +82,12 @@ def weighted_sum(text: str, class_weights: Tensor | None = None) -> Loss:
     terms = [_term(term) for term in text.split("+")]
 
     def total(logits_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
-        with torch.autocast(logits_BCHW.device.type, enabled=False):
-            # Sums over pixels are slow on the channels_last logits that some networks give.
-            logits = logits_BCHW.float().contiguous()
-            loss_C = torch.stack([w * loss(logits, target_BCHW) for w, loss in terms]).sum(0)
-            if class_weights is None:
-                return loss_C.mean()
-            return (class_weights * loss_C).sum() / class_weights.sum()
+        # Sums over pixels are slow on the channels_last logits that some networks give.
+        logits = logits_BCHW.float().contiguous()
+        loss_C = torch.stack([w * loss(logits, target_BCHW) for w, loss in terms]).sum(0)
+        if weights_C is None:
+            return loss_C.mean()
+        return (weights_C * loss_C).sum() / weights_C.sum()
 
     return total
 

@@ -26,7 +26,9 @@ class Overlap:
         return (2 * self.intersection_NC + SMOOTH) / (self.total_NC + SMOOTH)
 
     def dice_C(self) -> NDArray[np.float64]:
-        """Dice of each class, the mean over images."""
+        """Dice of each class, the mean over images; nan without any."""
+        if not len(self.rows):
+            return np.full(self.total_NC.shape[1], np.nan)
         return self.dice_NC().mean(axis=0)
 
     def dice(self) -> float:

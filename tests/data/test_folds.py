@@ -113,10 +113,14 @@ def test_the_seed_decides_the_folds():
     assert (assign_folds(radiographs, 5, 1) != assign_folds(radiographs, 5, 2)).any()
 
 
-@pytest.mark.parametrize("folds", [1, 0, -1])
-def test_fewer_than_two_folds_are_refused(folds):
-    with pytest.raises(ValueError, match=f"--folds must be at least 2, got {folds}"):
+@pytest.mark.parametrize("folds", [0, -1])
+def test_no_folds_are_refused(folds):
+    with pytest.raises(ValueError, match=f"--folds must be at least 1, got {folds}"):
         assign_folds(people(straight=4, bent=0), folds, seed=0)
+
+
+def test_one_fold_holds_nobody_out_even_of_one_person():
+    assert assign_folds(people(straight=1, bent=0), 1, seed=0).tolist() == [-1, -1]
 
 
 def test_more_folds_than_people_are_refused_with_both_numbers_and_the_remedy():

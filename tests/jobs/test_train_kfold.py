@@ -276,6 +276,26 @@ def test_a_loss_that_explodes_fails_the_folds_with_a_sentence_and_none_counts_as
     assert {run.info.status for run in mlflow_runs(tmp_path)[1]} == {"FAILED"}
 
 
+def test_all_data_is_one_network_and_only_fold_leaves_the_others_for_later(phantoms, tmp_path):
+    small = [*SMALL, "--epochs", 1, "--data", phantoms]
+    # Folds of SMALL stand before --all-data, so it is given as the number that it means.
+    code, output = run("train_kfold.py", *small, "--folds", 1, "--name", "all", folder=tmp_path)
+    assert code == 0, output
+    home = tmp_path / "runs/all"
+    summary = json.loads((home / "summary.json").read_text())
+    assert "oof_dice_mean" not in summary and 0 <= summary["test_dice_mean"] <= 1
+    assert not (home / "oof.csv").exists() and (home / "output.csv").exists()
+    assert set(pd.read_csv(home / "folds.csv")["fold"]) == {-1}
+    assert load_network(home / "fold0/best.pt")[1]["epoch"] == 1
+
+    code, output = run("train_kfold.py", *small, "--only-fold", 1, folder=tmp_path)
+    assert code == 0, output
+    assert "aren't trained yet: 0" in output
+    home = tmp_path / "runs/small"
+    assert (home / "fold1/best.pt").exists()
+    assert not (home / "fold0").exists() and not (home / "summary.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -284,7 +304,8 @@ def test_a_loss_that_explodes_fails_the_folds_with_a_sentence_and_none_counts_as
         (["--encoder", "resnet50"], "error: --encoder resnet50: hrnet has its own"),
         (["--model", "unet", "--encoder", "resnot50"], "error: --encoder resnot50: neither smp"),
         (["--class-weights", "Pisform=2"], "error: --class-weights Pisform=2: no class has this"),
-        (["--folds", "1"], "error: --folds must be at least 2, got 1"),
+        (["--only-fold", "5"], "error: --only-fold 5: folds are 0 to 4; choose one of them"),
+        (["--all-data", "--folds", "3"], "error: --all-data is --folds 1; leave --folds out"),
         (["--folds", "8"], "error: --folds is 8, but there are only 7 people"),
         (["--augment", "swirl"], "error: --augment swirl is not known"),
         (["--loss", "hinge"], "error: --loss hinge is not known"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from handray.models.outline import check_pass, outline
 from handray.models.weights import initial_weights
 from handray.models.zoo import (
     ACTIVATIONS,
@@ -40,8 +41,7 @@ def losses_step(model: nn.Module, image: torch.Tensor) -> torch.Tensor:
     model.train().zero_grad(set_to_none=True)
     logits = model(image)
     target = (torch.rand_like(logits, dtype=torch.float32) < 0.1).float()
-    with torch.autocast("cpu", enabled=False):
-        weighted_sum("bce+dice")(logits, target).backward()
+    weighted_sum("bce+dice")(logits, target).backward()
     return logits
 
 
@@ -154,9 +154,28 @@ def test_an_encoder_of_smp_or_timm_takes_the_place_of_the_networks_own(name, enc
     design = Design(name, encoder)
     size = 256 if name == "pan" else 64
     check_size(design, size)
-    with torch.inference_mode():
-        logits = build_network(design, 3).eval()(torch.randn(1, 1, size, size))
-    assert logits.shape == (1, 3, size, size)
+    model = build_network(design, 3)
+    logits = losses_step(model, torch.randn(2, 1, size, size))
+    assert logits.shape == (2, 3, size, size)
+    trained = [(key, p) for key, p in model.named_parameters() if p.requires_grad]
+    assert not [key for key, p in trained if p.grad is None], "DDP would wait for these for ever"
+
+
+@pytest.mark.parametrize(
+    ("encoder", "images", "size", "reason"),
+    [
+        ("resnest14d", 1, 64, "can't train on 1 image.* of 64 px a pass .Expected more than 1"),
+        ("swin_tiny_patch4_window7_224", 2, 64, r"can't train on 2 .*\(Input height \(64\)"),
+    ],
+)
+def test_an_encoder_that_cannot_take_the_batch_is_told_before_training(
+    encoder, images, size, reason
+):
+    design = Design("unet", encoder)
+    model = outline(design, 3)
+    with pytest.raises(ValueError, match=f"--encoder {encoder} with --model unet {reason}"):
+        check_pass(model, design, images, size)
+    check_pass(model, design, 2, 224)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from handray.reporting.console import Counting, LiveLines, dice_table, duration, fold_line
+from handray.reporting.console import Counting, LiveLines, dice_table, duration, progress_line
 
 WORD = {
     "epoch": 3,
@@ -25,12 +25,12 @@ def test_durations_have_the_unit_that_people_would_use(seconds, text):
 
 
 def test_a_folds_line_says_where_it_is_and_how_long_it_will_take():
-    assert fold_line(2, WORD) == (
+    assert progress_line("fold 2", WORD) == (
         "fold 2  epoch 3 step 5/40  loss 0.2500  Dice -  12.35 images/s  25%, 2.0 h left"
     )
-    assert "Dice 0.8125" in fold_line(2, {**WORD, "dice": 0.8125})
-    assert "loss -" in fold_line(2, {**WORD, "loss": None})
-    assert fold_line(1, None) == "fold 1  waiting for its workers to start"
+    assert "Dice 0.8125" in progress_line("fold 2", {**WORD, "dice": 0.8125})
+    assert "loss -" in progress_line("fold 2", {**WORD, "loss": None})
+    assert progress_line("fold 1", None) == "fold 1  waiting for its workers to start"
 
 
 def test_a_log_file_gets_each_line_once_and_no_control_characters(capsys):

@@ -30,15 +30,19 @@ def home(tmp_path, monkeypatch) -> RunFolder:
 
 
 def test_a_second_start_goes_on_in_the_same_runs_and_logs_no_epoch_twice(home, tmp_path):
-    first = start_tracking(home, {"optim.lr": 0.1}, folds=2)
-    first.log_epochs("0", [record(1)], NAMES)
-    second = start_tracking(RunFolder("mine"), {"optim.lr": 0.1}, folds=2)
+    first = start_tracking(
+        home, {"optim.lr": 0.1}, children={f"fold{n}": {"fold": n} for n in (0, 1)}
+    )
+    first.log_epochs("fold0", [record(1)], NAMES)
+    second = start_tracking(
+        RunFolder("mine"), {"optim.lr": 0.1}, children={f"fold{n}": {"fold": n} for n in (0, 1)}
+    )
     assert second.ids == first.ids
-    second.log_epochs("0", [record(1), record(2)], NAMES)
+    second.log_epochs("fold0", [record(1), record(2)], NAMES)
     client = MlflowClient(tracking_uri=tracking_uri())
-    history = client.get_metric_history(first.ids["0"], "dice_of/Ulna")
+    history = client.get_metric_history(first.ids["fold0"], "dice_of/Ulna")
     assert [(metric.step, metric.value) for metric in history] == [(1, 0.8), (2, 0.8)]
-    child = client.get_run(first.ids["0"])
+    child = client.get_run(first.ids["fold0"])
     assert child.data.tags["mlflow.parentRunId"] == first.ids["parent"]
     assert client.get_run(first.ids["parent"]).data.params == {"optim.lr": "0.1"}
     assert (tmp_path / "runs/mlflow.db").exists()
@@ -60,21 +64,23 @@ def test_the_default_store_needs_nothing_to_be_there(home, tmp_path):
 
 
 def test_a_run_that_was_deleted_is_started_anew(home):
-    first = start_tracking(home, {}, folds=1)
-    MlflowClient(tracking_uri=tracking_uri()).delete_run(first.ids["0"])
-    second = start_tracking(home, {}, folds=1)
+    first = start_tracking(home, {}, children={"fold0": {"fold": 0}})
+    MlflowClient(tracking_uri=tracking_uri()).delete_run(first.ids["fold0"])
+    second = start_tracking(home, {}, children={"fold0": {"fold": 0}})
     assert second.ids["parent"] == first.ids["parent"]
-    assert second.ids["0"] != first.ids["0"]
+    assert second.ids["fold0"] != first.ids["fold0"]
 
 
 def test_a_submission_comes_back_with_its_json(home, tmp_path):
-    tracker = start_tracking(home, {}, folds=1)
+    tracker = start_tracking(home, {}, children={"fold0": {"fold": 0}})
     for name in ("output.csv", "output.json", "oof.csv"):
         (tmp_path / name).write_text(name)
-    tracker.log_files("0", [tmp_path / name for name in ("output.csv", "output.json", "oof.csv")])
+    tracker.log_files(
+        "fold0", [tmp_path / name for name in ("output.csv", "output.json", "oof.csv")]
+    )
     into = tmp_path / "into"
     into.mkdir()
-    assert download_submission(tracker.ids["0"], into).read_text() == "output.csv"
+    assert download_submission(tracker.ids["fold0"], into).read_text() == "output.csv"
     assert sorted(path.name for path in into.iterdir()) == ["output.csv", "output.json"]
 
 
@@ -82,8 +88,8 @@ def test_runs_without_a_submission_and_unknown_runs_are_named(home, tmp_path):
     with pytest.raises(ValueError, match="--runs abc: there is no tracking store at sqlite"):
         download_submission("abc", tmp_path)
     assert not (tmp_path / "runs/mlflow.db").exists()
-    tracker = start_tracking(home, {}, folds=1)
+    tracker = start_tracking(home, {}, children={"fold0": {"fold": 0}})
     with pytest.raises(ValueError, match=r"\(mine-fold0\) has no output.csv"):
-        download_submission(tracker.ids["0"], tmp_path)
+        download_submission(tracker.ids["fold0"], tmp_path)
     with pytest.raises(ValueError, match="--runs abc: no such run at sqlite"):
         download_submission("abc", tmp_path)

@@ -1,6 +1,7 @@
 """The loop, run with lists of batches: no Ray, no files."""
 
 import copy
+import math
 import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -125,6 +126,13 @@ def test_the_loss_falls_and_every_epoch_leaves_a_record():
 
 def test_only_the_first_of_equal_epochs_is_the_best():
     assert [c["is_best"] for c in Run().fit().checkpoints] == [True, False, False]
+
+
+def test_where_nothing_is_held_out_the_last_epoch_is_kept():
+    nothing = Overlap(np.zeros(0, np.int64), *np.zeros((2, 0, CLASSES), np.int64))
+    run = Run().fit(validate=lambda _: nothing)
+    assert [c["is_best"] for c in run.checkpoints] == [True, True, True]
+    assert all(math.isnan(record["dice"]) for record in run.state.history)
 
 
 def test_training_twice_gives_the_same_weights_bit_by_bit():

@@ -146,6 +146,16 @@ def test_the_average_starts_close_to_the_model_and_copies_its_buffers():
     assert average.model.running_mean.item() == 5.0
 
 
+def test_a_decay_below_the_first_ones_counts_from_the_start():
+    model = nn.BatchNorm2d(1)
+    average = AveragedModel(model, decay=0.05)
+    with torch.no_grad():
+        model.weight.fill_(11.0)
+    average.update(model)
+    # min(0.05, 0.1): 0.05 * 1 + 0.95 * 11 = 10.5.
+    assert average.model.weight.item() == pytest.approx(10.5)
+
+
 def test_without_a_decay_the_average_is_the_model():
     model = nn.Linear(1, 1)
     average = AveragedModel(model, decay=0.0)

@@ -1,0 +1,179 @@
+"""One rank of one fold without Ray: the network, its data, and what the loop asks of both."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from handray.cluster.predictor import Predictor
+from handray.config import Config
+from handray.data.augment import Augment
+from handray.data.feed import EpochFeed, Source
+from handray.data.radiographs import Radiograph
+from handray.masks.rle import RunRows
+from handray.models.checkpointing import checkpoint_activations
+from handray.models.zoo import build_network
+from handray.training.batch import Batch, Normalisation
+from handray.training.loop import Learner, Surroundings, fit
+from handray.training.metrics import Overlap
+from handray.training.optim import AveragedModel, build_optimizer
+from handray.training.pace import Pace
+from handray.training.precision import choose_precision, weakest
+from handray.training.ranks import Ranks
+from handray.training.state import TrainState
+
+ALL_DATA = -1
+"""The fold that holds nothing out."""
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """Everything one fold needs, sent to each of its ranks."""
+
+    fold: int
+    """Which one is held out, or ALL_DATA."""
+    config: Config
+    class_names: tuple[str, ...]
+    train: tuple[Radiograph, ...]
+    test: tuple[Radiograph, ...]
+    source: Source
+    """Row i is train[i]; row len(train) + j is test[j]."""
+    fold_of: tuple[int, ...]
+    """Fold of each training radiograph."""
+    mean: float
+    std: float
+    """Of the training images' gray levels, 0 .. 255."""
+    threads: int
+    board: Any
+    """What the driver reads; None without one."""
+    weights: Any
+    """Reference to the state dict that every fold starts from; None for a random start."""
+
+
+class FoldTraining:
+    """A fold that is ready to be trained, in this process."""
+
+    def __init__(self, task: FoldTask, ranks: Ranks, weights: dict[str, Tensor] | None) -> None:
+        """Build all parts.
+
+        Args:
+            task: what to train.
+            ranks: this process among those of the fold.
+            weights: state dict to start from; None for a random start.
+
+        """
+        self.task, self.ranks, self.config = task, ranks, task.config
+        torch.set_num_threads(task.threads)
+        torch.backends.cudnn.benchmark = True  # all batches have one shape
+        cv2.setNumThreads(1)
+        fold_of = np.array(task.fold_of)
+        self.held_out = np.flatnonzero(fold_of == task.fold)
+        self.feed = EpochFeed(
+            source=task.source,
+            rows=np.flatnonzero(fold_of != task.fold),
+            augment=Augment.of(self.config.data),
+            seed=self.config.train.seed,
+            batch=self.config.train.batch,
+            passes=self.config.data.passes,
+            rank=ranks.rank,
+            ranks=ranks.count,
+            threads=min(4, max(1, task.threads)),
+        )
+        model = self._model(weights)
+        wanted = choose_precision(self.config.train.precision, ranks.device)
+        self.precision = weakest(ranks.gathered(wanted))
+        normalise = Normalisation(task.mean, task.std)
+        self.learner = Learner(
+            self.config, task.class_names, normalise, self.precision, ranks, self._parallel(model)
+        )
+        self.predictor = Predictor(
+            task.source,
+            [*task.train, *task.test],
+            len(task.class_names),
+            normalise,
+            self.precision,
+            ranks,
+        )
+        self.state = TrainState(
+            model,
+            AveragedModel(model, self.config.optim.ema),
+            build_optimizer(model, self.config.optim),
+            self.precision.scaler(),
+        )
+        self.masks: dict[int, RunRows] = {}
+        """This rank's held-out masks by the network that was validated last."""
+        self.overlap: Overlap | None = None
+        """What they score, over all ranks."""
+
+    def fit(
+        self,
+        progress: Callable[[TrainState, Pace], None],
+        checkpoint: Callable[[TrainState, bool], None],
+    ) -> None:
+        """Train from where the state stands; see Surroundings for what is called when."""
+        world = Surroundings(self.batches, self.feed.steps, self.validate, progress, checkpoint)
+        fit(self.state, self.learner, world)
+
+    def validate(self, network: nn.Module) -> Overlap:
+        """Pixel counts of a network over all held-out images, on every rank."""
+        self.masks = self.predictor.predict(network, self.held_out)
+        self.overlap = self.predictor.overlap(self.masks, self.held_out)
+        return self.overlap
+
+    def batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        """This rank's batches of an epoch, from a step on."""
+        pin = self.ranks.device.type == "cuda"
+        for samples in self.feed.batches(epoch, start):
+            image = torch.from_numpy(np.stack([s.image_HW for s in samples]))
+            planes = torch.from_numpy(np.stack([s.planes_HWP for s in samples]))
+            names = tuple(self.task.train[s.row].name for s in samples)
+            # Only from pinned memory does a copy to the GPU run beside its work.
+            yield Batch(names, *(x.pin_memory() if pin else x for x in (image, planes)))
+
+    def _model(self, weights: dict[str, Tensor] | None) -> nn.Module:
+        """Build the network on this rank's device."""
+        torch.manual_seed(self.config.train.seed)
+        model = build_network(self.config.model.design, len(self.task.class_names))
+        if weights is not None:
+            model.load_state_dict(weights)
+        if self.ranks.device.type == "cuda" and self.ranks.count > 1 and self.config.rank_batch < 8:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        if self.config.cluster.activation_checkpointing:
+            checkpoint_activations(model)
+        return model.to(self.ranks.device).to(memory_format=torch.channels_last)
+
+    def _parallel(self, model: nn.Module) -> nn.Module:
+        """DDP around the network where several ranks train it."""
+        if self.ranks.count == 1:
+            return model
+        on_gpu = self.ranks.device.type == "cuda"
+        return DistributedDataParallel(model, device_ids=[self.ranks.device] if on_gpu else None)
+
+
+def out_of_memory(config: Config) -> str:
+    """What to do where a GPU's memory is too small, in one sentence."""
+    return (
+        f"out of GPU memory at --size {config.data.size} with {config.rank_batch} images a pass: "
+        "try --activation-checkpointing, a larger --accumulate, a smaller --size"
+    )
+
+
+def word(training: FoldTraining, state: TrainState, pace: Pace) -> dict[str, Any]:
+    """Where a training is, for the board."""
+    return {
+        "epoch": state.epoch + 1,
+        "step": state.step,
+        "steps": training.feed.steps,
+        "share": pace.progress(state.steps),
+        "seconds_left": pace.seconds_left(state.steps),
+        "images_per_s": state.step * training.config.train.batch / state.worked,
+        # The last step's loss is still under way.
+        "loss": state.loss_sum / (state.step - 1) if state.step > 1 else None,
+        "dice": state.history[-1]["dice"] if state.history else None,
+        "precision": f"{training.precision.name} ({training.precision.reason})",
+    }

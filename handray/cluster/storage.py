@@ -1,0 +1,89 @@
+"""Where all nodes keep files while they train: an absolute path, or a URL such as s3://."""
+
+from pathlib import Path
+
+import pyarrow.fs
+import ray
+import ray.train
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+
+def fetch_folder(path: str, storage: str, into: Path) -> None:
+    """Copy a folder from the storage to this machine."""
+    ray.train.Checkpoint(path, _filesystem(storage)[0]).to_directory(str(into))
+
+
+def make_folder(storage: str) -> None:
+    """Make the storage's folder; raises OSError or ValueError where that can't be done."""
+    filesystem, path = _filesystem(storage)
+    filesystem.create_dir(path, recursive=True)
+
+
+def keep_file(file: Path, storage: str, name: str) -> None:
+    """Copy a file of this machine to the storage; it is there as a whole or not at all."""
+    filesystem, path = _filesystem(storage)
+    partial = f"{path}/{name}.partial"
+    pyarrow.fs.copy_files(
+        str(file),
+        partial,
+        source_filesystem=pyarrow.fs.LocalFileSystem(),
+        destination_filesystem=filesystem,
+    )
+    filesystem.move(partial, f"{path}/{name}")
+
+
+def fetch_file(storage: str, name: str, into: Path) -> bool:
+    """Copy a file that ``keep_file`` kept to this machine; False where there is none."""
+    filesystem, path = _filesystem(storage)
+    if filesystem.get_file_info(f"{path}/{name}").type == pyarrow.fs.FileType.NotFound:
+        return False
+    pyarrow.fs.copy_files(
+        f"{path}/{name}",
+        str(into),
+        source_filesystem=filesystem,
+        destination_filesystem=pyarrow.fs.LocalFileSystem(),
+    )
+    return True
+
+
+def check_reach(storage: str, image: str) -> None:
+    """Make the folder of the storage, and see that every node reaches it and the data.
+
+    Args:
+        storage: absolute path or URL.
+        image: path or URL of any image.
+
+    Raises:
+        ValueError: nothing can be written there, or a local path that the nodes don't share.
+
+    """
+    local = [path for path in (storage, image) if "://" not in path]
+    try:
+        make_folder(storage)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--storage {storage} can't be written to: {error}") from error
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) == 1:
+        return
+    for path in local:
+        for node in nodes:
+            affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            if not ray.get(_exists.options(scheduling_strategy=affinity).remote(path)):
+                flag = "--storage" if path == storage else "--data"
+                raise ValueError(
+                    f"node {node['NodeManagerAddress']} has no {path}; "
+                    f"give {flag} a folder that all nodes mount, or an s3:// URL"
+                )
+
+
+@ray.remote(num_cpus=0)
+def _exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+def _filesystem(storage: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """File system of an absolute path or URL, and the path in it."""
+    if "://" in storage:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(storage)
+        return filesystem, path
+    return pyarrow.fs.LocalFileSystem(), storage

@@ -1,0 +1,116 @@
+"""What every job that trains does before a worker starts: its data, its weights, its checks."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from handray.bones import BONES
+from handray.config import Config
+from handray.data.phantom_folder import draw_folder
+from handray.data.radiographs import DataFolder, faults_error, read_folder
+from handray.models.weights import initial_weights
+from handray.reporting.console import Counting, banner
+from handray.reporting.run_folder import RunFolder
+
+PHANTOMS = Path("phantoms")
+
+
+def add_job_flags(parser: argparse.ArgumentParser) -> None:
+    """Give the parser the flags that say on what and where a job works."""
+    add = parser.add_argument
+    add("--data", metavar="DIR", help="data set in the competition's layout (default: data/)")
+    add("--skip-bad", action="store_true", help="leave faulty files out instead of stopping")
+    add("--name", help="name of the run (default: the job and a hash of config and data)")
+    add("--storage", metavar="URL", help="path or s3:// that all nodes reach, for checkpoints")
+    add("-v", "--verbose", action="store_true", help="show the log of Ray and of the workers")
+
+
+def check_names(config: Config) -> int:
+    """Build what flags name, before anything is read; returns the network's parameters.
+
+    Raises:
+        ValueError: a policy, loss, optimiser or encoder that isn't known, or doesn't fit.
+
+    """
+    from handray.data.augment import Augment
+    from handray.models.outline import check_pass, outline
+    from handray.models.zoo import parameter_count
+    from handray.training.losses import weighted_sum
+    from handray.training.optim import build_optimizer, check_optimizer
+
+    Augment.of(config.data)
+    weighted_sum(config.train.loss)
+    check_optimizer(config.optim.optimizer)
+    model = outline(config.model.design, len(BONES))
+    build_optimizer(model, config.optim)
+    if config.model.encoder:
+        check_pass(model, config.model.design, config.rank_batch, config.data.size)
+    return parameter_count(model)
+
+
+def read_data(options: argparse.Namespace, phantom_side: int = 2048) -> DataFolder:
+    """The data set of --data, else data/, else phantoms; its faults end the job.
+
+    Args:
+        options: of ``add_job_flags``.
+        phantom_side: pixels of the phantoms, where they are drawn.
+
+    """
+    root = options.data or ("data" if Path("data/train/DCM").is_dir() else None)
+    if root is None:
+        root = PHANTOMS if phantom_side == 2048 else Path(f"{PHANTOMS}_{phantom_side}")
+        print(
+            banner(
+                f"NO DATA SET: neither data/train/DCM nor --data. MADE-UP HANDS in {root}/ it is.",
+                "They show that all works; they are no substitute for X-rays.",
+            )
+        )
+        draw_folder(root, 24, 6, phantom_side, 0, Counting("drawing made-up hands"))
+    data = read_folder(root, Counting(f"reading {root}"))
+    for warning in data.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if data.faults and not options.skip_bad:
+        raise faults_error(data)
+    people = len({image.person for image in data.train})
+    print(
+        f"{data.root}: {len(data.train)} images of {people} people to train on, "
+        f"{len(data.test)} to predict, {len(data.class_names)} classes"
+    )
+    return data
+
+
+def check_class_weights(configs: Sequence[Config], data: DataFolder) -> None:
+    """Raise ValueError for weights of classes that the data set doesn't have."""
+    from handray.training.losses import class_weights
+
+    for config in configs:
+        class_weights(config.train.class_weights, data.class_names)
+
+
+def storage_of(options: argparse.Namespace, run: RunFolder) -> str:
+    """Where checkpoints are kept: an absolute path, since workers change directory, or a URL."""
+    if options.storage is None:
+        return str(run.path / "ray")
+    if "://" in options.storage:
+        return f"{options.storage.rstrip('/')}/{run.name}"
+    return str(Path(options.storage).absolute() / run.name)
+
+
+def starting_weights(
+    config: Config, classes: int, run: RunFolder
+) -> tuple[dict[str, Any] | None, str]:
+    """The weights that trainings start from and where they came from; a random start is said."""
+    # Trainings that start after a restart start as the first ones did.
+    known = run.notes().get("weights", "")
+    wanted = "none" if known.startswith("none") else known or config.model.weights
+    weights, origin = initial_weights(config.model.design, classes, wanted)
+    if origin.startswith("none ("):
+        print(
+            banner(
+                f"NO IMAGENET WEIGHTS for {config.model.model}: {origin[6:-1]}.",
+                "Training starts from RANDOM weights: it takes longer and ends lower.",
+            )
+        )
+    return weights, known or origin

@@ -1,0 +1,76 @@
+"""An ablation's table and picture."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+
+from handray.reporting.ablation import Noise
+from handray.reporting.run_folder import write_bytes, write_text
+
+LEADERBOARD, SLICES, PICTURE = "leaderboard.csv", "slices.csv", "leaderboard.png"
+
+
+def leaderboard_text(board: pd.DataFrame, level: Noise) -> str:
+    """The table for people, with the noise below it."""
+    width = max(len(str(name)) for name in board["policy"])
+    lines = [
+        "",
+        f"{'policy':<{width}}  {'Dice':>6}  {'difference':>10}  {'95 % interval':>15}  epochs",
+    ]
+    for row in board.itertuples():
+        mark = "  inside the noise" if row.inside_noise else ""
+        stopped = " stopped early" if row.stopped_early else ""
+        lines.append(
+            f"{row.policy:<{width}}  {row.dice:6.4f}  {row.difference:>+10.4f}  "
+            f"{row.low:+.4f} {row.high:+.4f}  {row.epochs_run:>6}{stopped}{mark}"
+        )
+    lines += ["", _noise_text(level)]
+    return "\n".join(lines)
+
+
+def _noise_text(level: Noise) -> str:
+    if not level.freedom:
+        return "No policy has two seeds that ran to their end: the noise is unknown."
+    return (
+        f"Noise: the same policy by another seed differs by {level.deviation:.4f} (standard "
+        f"deviation, {level.freedom} degrees of freedom), so a difference of one pair of trials "
+        f"below {level.floor(1):.4f}, of two below {level.floor(2):.4f}, says nothing."
+    )
+
+
+def save_leaderboard(
+    folder: Path, board: pd.DataFrame, slices: pd.DataFrame, level: Noise
+) -> list[Path]:
+    """Write both tables and the picture; returns their paths."""
+    write_text(folder / LEADERBOARD, board.round(6).to_csv(index=False))
+    write_text(folder / SLICES, slices.round(6).to_csv(index=False))
+    write_bytes(folder / PICTURE, _picture(board, level))
+    return [folder / name for name in (LEADERBOARD, SLICES, PICTURE)]
+
+
+def _picture(board: pd.DataFrame, level: Noise) -> bytes:
+    """Differences with their intervals, and a band as wide as the noise; PNG."""
+    from matplotlib.figure import Figure
+
+    board = board[::-1].reset_index(drop=True)  # the best on top
+    figure = Figure(figsize=(8, 1.2 + 0.28 * len(board)), layout="constrained")
+    axes = figure.subplots()
+    if level.freedom:
+        floor = level.floor(2)
+        axes.axvspan(-floor, floor, color="0.9", label="noise of two seeds")
+    axes.axvline(0, color="0.6", linewidth=1)
+    for place, row in enumerate(board.to_dict("records")):
+        colour = "0.5" if row["inside_noise"] else "tab:blue"
+        axes.plot([row["low"], row["high"]], [place, place], color=colour)
+        marker = "x" if row["stopped_early"] else "o"
+        axes.plot(row["difference"], place, marker, color=colour)
+    axes.set_yticks(range(len(board)), board["policy"])
+    axes.set_xlabel(
+        "difference of held-out Dice from none, 95 % interval over people; x: stopped early"
+    )
+    if level.freedom:
+        axes.legend(loc="lower right")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
