@@ -50,6 +50,15 @@ def check_names(config: Config) -> int:
     return parameter_count(model)
 
 
+def check_trial(config: Config) -> None:
+    """Raise ValueError where a trial would need more than one process."""
+    if (ranks := config.cluster.workers_per_fold) != 1:
+        raise ValueError(
+            f"--workers-per-fold {ranks}: a trial trains in one process, so that more trials run "
+            "side by side; leave it at 1"
+        )
+
+
 def read_data(options: argparse.Namespace, phantom_side: int = 2048) -> DataFolder:
     """The data set of --data, else data/, else phantoms; its faults end the job.
 

@@ -25,7 +25,13 @@ from handray.config import Config, identity, replaced, short_hash
 from handray.data.augment import TRANSFORMS
 from handray.data.radiographs import DataFolder, folder_digest
 from handray.policies import MIXUP, POLICIES
-from handray.preparation import add_job_flags, check_class_weights, check_names, read_data
+from handray.preparation import (
+    add_job_flags,
+    check_class_weights,
+    check_names,
+    check_trial,
+    read_data,
+)
 from handray.recipes import add_flags, from_flags, small_ablation
 from handray.reporting.ablation import BASELINE, by_slice, leaderboard, noise
 from handray.reporting.leaderboard import leaderboard_text, save_leaderboard
@@ -40,6 +46,7 @@ def main() -> int:
     """Exit code: 0 all trials ended, 1 some failed, 2 bad input, 130 stopped by Ctrl-C."""
     options = _options()
     config = from_flags(options, PRESETS, "hrnet_small")
+    check_trial(config)
     trials = _trials(options, config)
     for policy in dict.fromkeys(trial.changes["data.augment"] for trial in trials):
         check_names(replaced(config, {"data.augment": policy}))

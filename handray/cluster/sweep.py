@@ -106,7 +106,10 @@ class Sweep:
         with LiveLines(lines) as live:
             watch.say = live.say
             tuner.fit()
-        return watch.failures | ray.get(board.read.remote())[1]
+        _, failures, decodes = ray.get(board.read.remote())
+        if not self.streamed:
+            print(f"{decodes} images were decoded for {len(watch.done)} trials")
+        return watch.failures | failures
 
     def _task(self, board: Any) -> FoldTask:
         return FoldTask(
@@ -175,17 +178,7 @@ def open_sweep(
 def share_out(
     config: ClusterConfig, trials: int, streamed: bool, nodes: Sequence[tuple[int, int]]
 ) -> Plan:
-    """Share the machines out among trials: one GPU each, or one CPU where there is none.
-
-    Raises:
-        ValueError: more ranks than one a trial.
-
-    """
-    if config.workers_per_fold != 1:
-        raise ValueError(
-            f"--workers-per-fold {config.workers_per_fold}: a trial trains in one process, so that "
-            "more trials run side by side; leave it at 1"
-        )
+    """Share the machines out among trials: one GPU each, or one CPU where there is none."""
     cpus, gpus = (sum(counts) for counts in zip(*nodes, strict=True))
     at_once = config.folds_at_once or (gpus or max(1, cpus - streamed))
     return plan(replace(config, folds_at_once=at_once), trials, streamed, nodes)

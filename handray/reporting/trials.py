@@ -5,6 +5,7 @@ Axes: E epochs, N held-out images, C classes.
 
 import io
 import json
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def _load(path: Path) -> TrialRecord:
             about = json.loads(str(file["about"]))
             rows_N, dice_ENC = file["rows_N"], file["dice_ENC"]
         return TrialRecord(Trial(**about["trial"]), about["history"], rows_N, dice_ENC)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path} is damaged ({error}); remove it to run that trial again"
         ) from error

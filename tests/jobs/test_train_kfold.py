@@ -4,80 +4,24 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from processes import mlflow_runs, run, start, wait_for, workers
 
 from handray.data.radiographs import read_folder, read_truth
 from handray.inference.score import score
 from handray.inference.submission import read_submission
 from handray.training.state import load_network
 
-JOBS = Path(__file__).parents[2] / "jobs"
 SMALL = [
     *("--model", "hrnet_small", "--size", "64", "--folds", "2", "--batch", "4", "--seed", "1"),
     *("--weights", "none", "--augment", "flip", "--passes", "3", "--name", "small"),
     *("--optimizer", "adamp", "--encoder-lr-factor", "0.5", "--class-weights", "Pisiform=2"),
 ]
-
-
-def start(job: str, *arguments: object, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    """A job in a process group of its own, started in ``folder``."""
-    known = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")}
-    return subprocess.Popen(
-        [sys.executable, str(JOBS / job), *map(str, arguments)],
-        cwd=folder,
-        env=known | environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-
-
-def run(job: str, *arguments: object, folder: Path, **environment: str) -> tuple[int, str]:
-    """Exit code and output of a job."""
-    process = start(job, *arguments, folder=folder, **environment)
-    output, _ = process.communicate(timeout=400)
-    return process.returncode, output
-
-
-def mlflow_runs(folder: Path):
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/runs/mlflow.db")
-    experiment = client.get_experiment_by_name("handray")
-    return client, client.search_runs([experiment.experiment_id])
-
-
-def wait_for(condition, process: subprocess.Popen[str], seconds: float = 240) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < limit, "waited too long"
-        time.sleep(0.1)
-
-
-def train_workers(session: int) -> list[int]:
-    """Processes of Ray Train's workers that belong to one driver's session."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                title = (entry / "cmdline").read_bytes()
-                environment = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            marker = f"HANDRAY_TEST_SESSION={session}".encode()
-            if b"RayTrainWorker" in title and marker in environment:
-                found.append(int(entry.name))
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +37,10 @@ def trained(phantoms, tmp_path_factory) -> tuple[Path, str]:
     storage = folder / "runs/small/ray"
     checkpoints = storage.glob
     wait_for(lambda: any(checkpoints("fold0/checkpoint_*/last.pt")), process)
-    victims = train_workers(7)
+    victims = workers(7, "RayTrainWorker")
     assert len(victims) == 2, "two ranks train the fold"
     os.kill(victims[-1], signal.SIGKILL)
-    wait_for(lambda: set(train_workers(7)) - set(victims), process)
+    wait_for(lambda: set(workers(7, "RayTrainWorker")) - set(victims), process)
     wait_for(lambda: any(checkpoints("fold1/checkpoint_*/last.pt")), process)
     first_fold = (folder / "runs/small/fold0/best.pt").stat()
     os.killpg(process.pid, signal.SIGKILL)
