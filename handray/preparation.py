@@ -113,7 +113,7 @@ def starting_weights(
     """The weights that trainings start from and where they came from; a random start is said."""
     # Trainings that start after a restart start as the first ones did.
     known = run.notes().get("weights", "")
-    wanted = "none" if known.startswith("none") else known or config.model.weights
+    wanted = "none" if known.startswith("none (") else known or config.model.weights
     weights, origin = initial_weights(config.model.design, classes, wanted)
     if origin.startswith("none ("):
         print(

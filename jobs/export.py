@@ -47,10 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
         raise ValueError(
             "export needs onnx, onnxruntime and onnxscript: pip install 'handray[export]'"
         )
-    _check_out(options.out, options.checkpoint)
+    if options.out is not None:
+        _check_out(options.out, options.checkpoint)
     network, about = _load(options.run, options.checkpoint)
     name, size = about["config"]["model"]["model"], about["size"]
     out = options.out or Path(f"{name}.onnx")
+    _check_out(out, options.checkpoint)
     facts = {key: about[key] for key in ("class_names", "mean", "std", "size")} | {"model": name}
     # Slow to import, so not before the command line is known to be right.
     from handray.inference.onnx_export import MOST_DIFFERENCE, ExportError, export_onnx
@@ -73,9 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _check_out(out: Path | None, checkpoint: Path | None) -> None:
-    if out is None:
-        return
+def _check_out(out: Path, checkpoint: Path | None) -> None:
     if out.is_dir() or out.suffix != ".onnx":
         raise ValueError(f"can't write ONNX to {out}; name a file that ends in .onnx")
     if checkpoint and os.path.realpath(out) == os.path.realpath(checkpoint):

@@ -1,6 +1,6 @@
 """A checkpoint as a network that is ready to predict."""
 
-import pickle
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,19 @@ def load_for_inference(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise ValueError(f"{path}: no such file; {REMEDY}")
     try:
         weights, about = load_network(path)
+    except (KeyError, TypeError, JSONDecodeError) as error:
+        raise _no_facts(path) from error
+    except ValueError as error:
+        raise ValueError(f"{error}; {REMEDY}") from error
+    try:
         config = about["config"]["model"]
         # Checkpoints of old name neither encoder nor activation.
         design = Design(config["model"], config.get("encoder", ""), config.get("activation", ""))
         classes = len(about["class_names"])
         if missing := [fact for fact in ("mean", "std", "size") if fact not in about]:
             raise KeyError(missing[0])
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} is not a checkpoint that torch can read; {REMEDY}") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{path} holds no facts about its network, so it is no handray checkpoint; {REMEDY}"
-        ) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _no_facts(path) from error
     try:
         network = build_network(design, classes)
         network.load_state_dict(weights)
@@ -51,3 +52,9 @@ def load_for_inference(path: Path) -> tuple[nn.Module, dict[str, Any]]:
             f"the weights in {path} are not those of {design.name} with {classes} classes; {REMEDY}"
         ) from error
     return network.eval(), about
+
+
+def _no_facts(path: Path) -> ValueError:
+    return ValueError(
+        f"{path} holds no facts about its network, so it is no handray checkpoint; {REMEDY}"
+    )

@@ -2,9 +2,9 @@
 
 import logging
 import socket
+import sys
 import urllib.parse
 import urllib.request
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,27 +73,34 @@ def _go_offline_if_unreachable() -> str:
 
 def _checkpoint_weights(design: Design, classes: int, path: Path) -> "dict[str, Tensor]":
     """Weights of a handray checkpoint or a plain state dict; the last layer may be another's."""
-    import pickle
-
     import torch
 
+    from handray.models.torch_file import read_torch_file
+
+    flag = f"--weights {path}"
     if not path.is_file():
-        raise ValueError(
-            f"--weights {path}: no such file; give a checkpoint or one of {', '.join(WEIGHTS)}"
-        )
+        raise ValueError(f"{flag}: no such file; give a checkpoint or one of {', '.join(WEIGHTS)}")
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(f"--weights {path}: not a checkpoint that torch can read") from error
+        loaded = read_torch_file(path)
+    except ValueError as error:
+        raise ValueError(f"--weights {error}; give the best.pt of a fold") from error
     state = loaded.get("weights", loaded) if isinstance(loaded, dict) else {}
     fresh = build_network(design, classes).state_dict()
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ValueError(f"--weights {path}: holds no network; give the best.pt of a fold")
+        raise ValueError(f"{flag}: holds no network; give the best.pt of a fold")
     if missing := [key for key in fresh if key not in state]:
-        raise ValueError(f"--weights {path}: no weights for {missing[0]} of {design.name}")
+        raise ValueError(f"{flag}: no weights for {missing[0]} of {design.name}")
+    # torchvision's own checkpoints have a second classifier, for training alone.
+    if surplus := [k for k in state if k not in fresh and not k.startswith("aux_classifier.")]:
+        raise ValueError(
+            f"{flag}: is of another network than {design.name}, which has no {surplus[0]}; give "
+            "the same --model, --encoder and --activation that it was trained with"
+        )
+    if broken := [k for k in fresh if not torch.isfinite(state[k]).all()]:
+        raise ValueError(f"{flag}: {broken[0]} holds numbers that aren't finite")
     other = [key for key in fresh if state[key].shape != fresh[key].shape]
     if unfit := [key for key in other if state[key].shape[1:] != fresh[key].shape[1:]]:
-        raise ValueError(f"--weights {path}: {unfit[0]} has another shape than {design.name} needs")
+        raise ValueError(f"{flag}: {unfit[0]} has another shape than {design.name} needs")
     if other:
-        warnings.warn(f"{path} has other classes: {', '.join(other)} start anew", stacklevel=2)
+        print(f"warning: {path} has other classes: {', '.join(other)} start anew", file=sys.stderr)
     return {key: fresh[key] if key in other else state[key] for key in fresh}

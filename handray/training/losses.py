@@ -8,7 +8,6 @@ Axes: B batch, C classes, H W pixels of the model frame.
 """
 
 import difflib
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,6 +16,8 @@ from torch.nn import functional as F
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+LEAST = 1e-6
+"""Of a weight; and its inverse is the most: far within what float32 can add up."""
 SMOOTH = 1.0
 """Pixels added above and below in soft Dice and IoU: an absent class then learns to stay empty."""
 
@@ -96,10 +97,13 @@ def _term(text: str) -> tuple[float, Loss]:
     weight, star, name = text.strip().rpartition("*")
     name = name.strip()
     if name not in LOSSES:
-        raise ValueError(f"--loss {name or text} is not known; choose of: {', '.join(LOSSES)}")
+        raise ValueError(
+            f"--loss {name or repr(text)} is not known; join some of {', '.join(LOSSES)} by +, "
+            "e.g. 7*bce+3*dice"
+        )
     if not star:
         return 1.0, LOSSES[name]
-    remedy = f"--loss {text}: the weight must be a number above 0, e.g. 0.5*{name}"
+    remedy = f"--loss {text}: the weight must be a number, e.g. 0.5*{name}"
     return _positive(weight, remedy), LOSSES[name]
 
 
@@ -126,16 +130,16 @@ def class_weights(text: str, class_names: Sequence[str]) -> Tensor | None:
             raise ValueError(f"{flag}: no class has this name; choose of: {', '.join(known)}")
         if name in weights:
             raise ValueError(f"{flag}: {name} has a weight already; give each class one")
-        weights[name] = _positive(number, f"{flag}: the weight must be a number above 0, e.g. 2")
+        weights[name] = _positive(number, f"{flag}: the weight must be a number, e.g. 2")
     return torch.tensor([weights.get(name, 1.0) for name in class_names])
 
 
 def _positive(text: str, remedy: str) -> float:
-    """Return the finite number above 0 that a text is, or raise ValueError with the remedy."""
+    """Return the number that a text is, or raise ValueError with the remedy."""
     try:
         number = float(text)
     except ValueError:
         number = 0.0
-    if not 0 < number < math.inf:
-        raise ValueError(remedy)
+    if not LEAST <= number <= 1 / LEAST:
+        raise ValueError(f"{remedy}, between {LEAST:g} and {1 / LEAST:g}")
     return number

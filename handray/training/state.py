@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from handray.models.torch_file import read_torch_file
 from handray.training.optim import AveragedModel
 
 
@@ -89,6 +90,12 @@ def save_network(path: Path, model: nn.Module, about: dict[str, Any]) -> None:
 
 
 def load_network(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return weights and facts that ``save_network`` wrote, on the CPU."""
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    """Return weights and facts that ``save_network`` wrote, on the CPU.
+
+    Raises:
+        ValueError: no file that torch can read, or a damaged one.
+        KeyError, TypeError, JSONDecodeError: a file of something else.
+
+    """
+    saved = read_torch_file(path)
     return saved["weights"], json.loads(saved["about"])

@@ -1,6 +1,7 @@
 """Every network of the zoo by one test: shapes, gradients, sizes, states, 16-bit arithmetic."""
 
 import functools
+import re
 
 import pytest
 import torch
@@ -240,14 +241,16 @@ def test_an_encoder_that_cannot_be_dilated_doubles_pans_least_size():
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_weights_of_a_checkpoint_are_loaded_and_another_classifier_starts_anew(name, tmp_path):
+def test_weights_of_a_checkpoint_are_loaded_and_another_classifier_starts_anew(
+    name, tmp_path, capsys
+):
     design, ours = Design(name), build_network(Design(name), 3)
     save_network(tmp_path / "best.pt", ours, {"size": 64})
     state, origin = initial_weights(design, 3, str(tmp_path / "best.pt"))
     assert origin == str(tmp_path / "best.pt")
     assert all(torch.equal(state[key], value) for key, value in ours.state_dict().items())
-    with pytest.warns(UserWarning, match=r"has other classes: .*\.weight, .* start anew"):
-        other, _ = initial_weights(design, 7, str(tmp_path / "best.pt"))
+    other, _ = initial_weights(design, 7, str(tmp_path / "best.pt"))
+    assert re.search(r"has other classes: .*\.weight, .* start anew", capsys.readouterr().err)
     build_network(design, 7).load_state_dict(other)
 
 
@@ -258,9 +261,29 @@ def test_weights_that_cannot_be_used_are_refused(tmp_path):
     (tmp_path / "text.pt").write_text("no checkpoint")
     with pytest.raises(ValueError, match="not a checkpoint that torch can read"):
         initial_weights(small, 3, str(tmp_path / "text.pt"))
-    save_network(tmp_path / "small.pt", build_network(small, 3), {})
+    (tmp_path / "text.pt").write_text("Results of fold 0: Dice 0.95")
+    with pytest.raises(ValueError, match="not a checkpoint that torch can read"):
+        initial_weights(small, 3, str(tmp_path / "text.pt"))
+    model = build_network(small, 3)
+    save_network(tmp_path / "small.pt", model, {})
     with pytest.raises(ValueError, match=r"no weights for|another shape"):
         initial_weights(Design("hrnet_w18"), 3, str(tmp_path / "small.pt"))
+    damaged = bytearray((tmp_path / "small.pt").read_bytes())
+    middle = len(damaged) // 2
+    damaged[middle : middle + 4096] = bytes(4096)
+    (tmp_path / "damaged.pt").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"damaged.pt is damaged: the checksum of .* is wrong"):
+        initial_weights(small, 3, str(tmp_path / "damaged.pt"))
+    model.classify.bias.data[1] = torch.nan
+    save_network(tmp_path / "nan.pt", model, {})
+    with pytest.raises(ValueError, match=r"classify.bias holds numbers that aren't finite"):
+        initial_weights(small, 3, str(tmp_path / "nan.pt"))
+
+
+def test_weights_of_a_deeper_encoder_are_not_cut_to_fit(tmp_path):
+    save_network(tmp_path / "deep.pt", build_network(Design("unet", "resnet34"), 3), {})
+    with pytest.raises(ValueError, match=r"of another network than unet, which has no encoder\."):
+        initial_weights(Design("unet", "resnet18"), 3, str(tmp_path / "deep.pt"))
 
 
 @pytest.mark.parametrize("name", ["hrnet_small", "unet", "segformer", "lraspp_mobilenet"])

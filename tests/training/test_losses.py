@@ -166,11 +166,12 @@ def test_classes_that_the_text_does_not_name_weigh_one():
     [
         ("Pisifrom=2", "--class-weights Pisifrom=2: no class .* choose of: Pisiform$"),
         ("Skull=2", "no class has this name; choose of: Pisiform, Trapezoid, Radius$"),
-        ("Radius=0", "--class-weights Radius=0: the weight must be a number above 0, e.g. 2"),
-        ("Radius=-1", "must be a number above 0"),
-        ("Radius=inf", "must be a number above 0"),
-        ("Radius=nan", "must be a number above 0"),
-        ("Radius=heavy", "must be a number above 0"),
+        ("Radius=0", "--class-weights Radius=0: the weight must be a number, e.g. 2"),
+        ("Radius=-1", "must be a number, e.g."),
+        ("Radius=inf", "must be a number, e.g."),
+        ("Radius=nan", "must be a number, e.g."),
+        ("Radius=1e39", "must be a number, e.g. 2, between 1e-06 and 1e.06"),
+        ("Radius=heavy", "must be a number, e.g."),
         ("Radius", "--class-weights Radius: write CLASS=WEIGHT, joined by commas, e.g. Pisiform=2"),
         ("Radius=2,", "write CLASS=WEIGHT"),
         ("Radius=2,Radius=3", "Radius=3: Radius has a weight already; give each class one"),
@@ -184,11 +185,11 @@ def test_weights_that_fit_no_class_are_refused(text, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("bce+hinge", "--loss hinge is not known; choose of: bce, dice, iou, focal"),
+        ("bce+hinge", "--loss hinge is not known; join some of bce, dice, iou, focal by"),
         ("", "is not known"),
-        ("0*bce", r"--loss 0\*bce: the weight must be a number above 0"),
-        ("much*dice", r"--loss much\*dice: the weight must be a number above 0, e.g. 0.5\*dice"),
-        ("nan*dice", "must be a number above 0"),
+        ("0*bce", r"--loss 0\*bce: the weight must be a number, e.g."),
+        ("much*dice", r"--loss much\*dice: the weight must be a number, e.g. 0.5\*dice"),
+        ("nan*dice", "must be a number, e.g."),
     ],
 )
 def test_a_text_that_names_no_loss_is_refused(text, sentence):
