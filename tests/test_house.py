@@ -16,6 +16,7 @@ FLOORS = {
     "handray.models": 1,
     "handray.config": 2,
     "handray.recipes": 3,
+    "handray.search_space": 3,
     "handray.training": 3,
     "handray.data": 3,
     "handray.inference": 4,
@@ -34,6 +35,7 @@ ROOMS = {
     "torchvision": ("handray/models/",),
     "onnx": ("handray/inference/onnx_export.py",),
     "onnxruntime": ("handray/inference/onnx_export.py",),
+    "optuna": ("handray/cluster/search.py",),
     "adamp": ("handray/training/optim.py",),
 }
 

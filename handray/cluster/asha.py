@@ -47,7 +47,7 @@ class AshaByFold(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether a trial goes on after an epoch."""
         decision: str = self._of(trial).on_trial_result(tune_controller, trial, result)
-        if asked_for(trial.config, trial.trial_id).name in self.never_stopped:
+        if asked_for(trial.config).name in self.never_stopped:
             return TrialScheduler.CONTINUE
         return decision
 
@@ -60,7 +60,7 @@ class AshaByFold(FIFOScheduler):
         self._of(trial).on_trial_remove(tune_controller, trial)
 
     def _of(self, trial: Any) -> ASHAScheduler:
-        return self._scheduler(asked_for(trial.config, trial.trial_id).fold)
+        return self._scheduler(asked_for(trial.config).fold)
 
     def _scheduler(self, fold: int) -> ASHAScheduler:
         if fold not in self._by_fold:

@@ -75,7 +75,8 @@ def open_source(
         source = StreamedRows(images, frame)
         sums = gray_sums(images, frame, range(len(data.train)))
     else:
-        with LiveLines(partial(_lines, board, len(images))):
+        before = ray.get(board.read.remote())[2]
+        with LiveLines(partial(_lines, board, before, len(images))):
             source = cache_rows(images, frame, CountDecode(board))
         sums = source.sums
     total = sum((sums[row] for row in range(len(data.train))), GraySums(0, 0, 0))
@@ -84,5 +85,5 @@ def open_source(
     return source, mean, std
 
 
-def _lines(board: Any, total: int) -> list[str]:
-    return [f"decoded {ray.get(board.read.remote())[2]} of {total} images"]
+def _lines(board: Any, before: int, total: int) -> list[str]:
+    return [f"decoded {ray.get(board.read.remote())[2] - before} of {total} images"]

@@ -203,7 +203,7 @@ class _Watch(ray.tune.Callback):
         return {}
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        name = asked_for(trial.config, trial.trial_id).name
+        name = asked_for(trial.config).name
         self.done.add(name)
         record: TrialRecord | None = ray.get(self.board.outcome.remote(name))
         if record is None or ray.get(self.board.failure.remote(name)):
@@ -215,7 +215,7 @@ class _Watch(ray.tune.Callback):
         self.ended(record)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        name = asked_for(trial.config, trial.trial_id).name
+        name = asked_for(trial.config).name
         self.done.add(name)
         lines = str(trial.get_error() or "its process died").strip().splitlines()
         self.failures[name] = lines[-1]

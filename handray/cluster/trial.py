@@ -48,17 +48,22 @@ class Shared:
     storage: str
 
 
-def asked_for(settings: dict[str, Any], trial_id: str) -> Trial:
+def asked_for(settings: dict[str, Any]) -> Trial:
     """The trial that Tune's settings mean: one of a list, or keys that a search has drawn."""
     if "trial" in settings:
         return Trial(**settings["trial"])
     changes = {key: value for key, value in settings.items() if "." in key}
-    return Trial(f"trial-{trial_id}", settings["fold"], changes)
+    return Trial(trial_name(settings["number"]), settings["fold"], changes)
+
+
+def trial_name(number: int) -> str:
+    """Name of a search's trial by its number."""
+    return f"trial{number:04d}"
 
 
 def run_trial(settings: dict[str, Any], shared: Shared) -> None:
     """Body of a Tune trial: train from its last checkpoint or from the start, to its end."""
-    trial = asked_for(settings, ray.tune.get_context().get_trial_id())
+    trial = asked_for(settings)
     board = shared.task.board
     config = replaced(shared.task.config, trial.changes)
     decoded = shared.decoded[config.data.size]

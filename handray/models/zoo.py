@@ -165,16 +165,24 @@ def network(name: str) -> Network:
 
 def check_size(design: Design, size: int) -> None:
     """Raise ValueError where the network can't take images of ``size`` pixels a side."""
-    its = network(design.name)
-    multiple, least = its.multiple, its.least
-    if design.name == "pan" and design.encoder.startswith(UNDILATED):
-        least *= 2  # the pyramid's three poolings begin at stride 32
-    if size < least or size % multiple:
-        nearest = max(least, round(size / multiple) * multiple)
+    nearest = nearest_size(design, size)
+    if size != nearest:
         raise ValueError(
-            f"--size must be a multiple of {multiple} and at least {least} for {design.name}, "
-            f"got {size}; try {nearest}"
+            f"--size must be a multiple of {network(design.name).multiple} and at least "
+            f"{_least(design)} for {design.name}, got {size}; try {nearest}"
         )
+
+
+def nearest_size(design: Design, size: int) -> int:
+    """The side nearest to ``size`` that the network takes, pixels."""
+    multiple = network(design.name).multiple
+    return max(_least(design), round(size / multiple) * multiple)
+
+
+def _least(design: Design) -> int:
+    least = network(design.name).least
+    # PAN's three poolings begin at the encoder's last stride.
+    return 2 * least if design.name == "pan" and design.encoder.startswith(UNDILATED) else least
 
 
 def check_design(design: Design) -> None:

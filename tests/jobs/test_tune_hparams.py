@@ -1,0 +1,93 @@
+"""jobs/tune_hparams.py as a user starts it: killed, gone on with, and its result trained."""
+
+import json
+import os
+import signal
+
+import optuna
+import pandas as pd
+import pytest
+from processes import JOBS, mlflow_runs, run, start, wait_for
+
+from handray.config import flatten
+from handray.recipes import small_ablation
+
+SMALL = [
+    *("--preset", "demo", "--size", "64", "--epochs", "1", "--passes", "1", "--folds", "3"),
+    *("--only-fold", "1", "--name", "small", "--trials", "3"),
+]
+
+
+@pytest.fixture(scope="module")
+def search(phantoms, tmp_path_factory):
+    """Three trials; the driver and all of Ray are killed after the first; then it ends."""
+    folder = tmp_path_factory.mktemp("search")
+    records = folder / "runs/small/trials"
+    process = start("tune_hparams.py", *SMALL, "--data", phantoms, folder=folder)
+    wait_for(lambda: any(records.glob("trial*.npz")), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    first = {path: path.stat().st_mtime_ns for path in records.glob("trial*.npz")}
+    code, output = run("tune_hparams.py", *SMALL, "--data", phantoms, folder=folder)
+    assert code == 0, output
+    assert all(path.stat().st_mtime_ns == at for path, at in first.items()), "not run again"
+    return folder, output
+
+
+def test_the_study_mlflow_and_the_table_agree_on_every_trial(search):
+    folder, _ = search
+    study = optuna.load_study(
+        study_name="small", storage=f"sqlite:///{folder}/runs/small/optuna.db"
+    )
+    ended = {f"trial{t.number:04d}": t for t in study.trials if t.value is not None}
+    assert len(ended) == 3
+    own = flatten(small_ablation())
+    own_first = [t for t in ended.values() if t.params["optim.lr"] == own["optim.lr"]]
+    assert len(own_first) == 1 and own_first[0].params["data.size"] == 64
+    table = pd.read_csv(folder / "runs/small/trials.csv").set_index("trial")
+    tracked = {run.info.run_name: run.data for run in mlflow_runs(folder)[1]}
+    assert set(tracked) == {"small"} | {f"small-{name}" for name in ended}
+    assert set(table.index) == set(ended)
+    for name, trial in ended.items():
+        logged = tracked[f"small-{name}"]
+        assert trial.value == pytest.approx(table.loc[name, "dice"])
+        assert logged.metrics["final_dice"] == pytest.approx(trial.value)
+        for key, value in trial.params.items():
+            assert logged.params[key] == str(value)
+            assert str(table.loc[name, key]) == pytest.approx(str(value)) or table.loc[
+                name, key
+            ] == pytest.approx(value)
+
+
+def test_the_best_configuration_is_one_that_train_kfold_takes(search, phantoms):
+    folder, output = search
+    best = json.loads((folder / "runs/small/best.json").read_text())
+    table = pd.read_csv(folder / "runs/small/trials.csv")
+    assert best["optim.lr"] == pytest.approx(table["optim.lr"][0])
+    assert output.rstrip().endswith(f"--config {folder}/runs/small/best.json")
+    arguments = ["--config", "runs/small/best.json", "--data", phantoms, "--name", "of_best"]
+    code, output = run("train_kfold.py", *arguments, "--only-fold", 0, "--batch", 2, folder=folder)
+    assert code == 0, output
+    config = json.loads((folder / "runs/of_best/config.json").read_text())
+    assert {**best, "train.batch": 2}.items() <= config.items()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--trials", "0"], "--trials must be at least 1, got 0"),
+        (["--timeout", "0"], "--timeout must be above 0 minutes, got 0"),
+        (["--folds", "1"], "--folds 1 holds nothing out, so there is no Dice to search by"),
+        (["--only-fold", "9"], "--only-fold 9: folds are 0 to 4"),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence_and_leaves_nothing(
+    arguments, sentence, load_job, tmp_path, monkeypatch
+):
+    job = load_job(JOBS / "tune_hparams.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["tune_hparams.py", *arguments])
+    with pytest.raises(ValueError) as caught:
+        job.main()
+    assert sentence in str(caught.value)
+    assert not list(tmp_path.iterdir())
