@@ -20,27 +20,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from handray.cluster.predictor import Predictor
-from handray.config import Config
-from handray.data.augment import Augment
+from handray.cluster.fold import FoldTask, FoldTraining
+from handray.config import Config, replaced
 from handray.data.decode import decode
-from handray.data.feed import EpochFeed, Sample
+from handray.data.feed import Sample
 from handray.data.folds import assign_folds
 from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import read_folder
-from handray.models.zoo import build_network, parameter_count
+from handray.models.zoo import parameter_count
 from handray.reporting.console import Counting
 from handray.reporting.run_folder import write_text
-from handray.training.batch import Batch, Normalisation
-from handray.training.loop import Learner, Surroundings, TrainingFailureError, fit
-from handray.training.metrics import Overlap
-from handray.training.optim import AveragedModel, build_optimizer
-from handray.training.precision import choose_precision
+from handray.training.batch import Batch
+from handray.training.loop import Surroundings, TrainingFailureError, fit
 from handray.training.ranks import Ranks
-from handray.training.state import TrainState
 
 RESULTS = Path(__file__).parent / "results"
 PHANTOMS = Path("benchmark_hands")
@@ -72,67 +65,63 @@ def train(config: Config, data: str, every: int) -> dict[str, Any]:
         every: steps between two validations.
 
     """
-    torch.set_num_threads(1)
+    training = FoldTraining(_task(config, data, every), Ranks(), None)
+    visits = training.batches(0, 0)  # one long epoch, cut into pieces between validations
+    clock: list[float] = []  # of the process, so that what else the machine does doesn't count
+
+    def batches(_epoch: int, _start: int) -> Iterator[Batch]:
+        for batch in itertools.islice(visits, every):
+            clock.append(time.process_time())
+            yield batch
+
+    world = Surroundings(batches, every, training.validate, lambda *_: None, lambda *_: None)
+    failure = ""
+    try:
+        fit(training.state, training.learner, world)
+    except TrainingFailureError as error:
+        failure = str(error)
+    return _record(training, clock, failure)
+
+
+def _task(config: Config, data: str, every: int) -> FoldTask:
     folder = read_folder(data)
     classes = len(folder.class_names)
     decoded = [
         Sample(row, *decode(image, config.data.size, classes))
         for row, image in enumerate(folder.train)
     ]
-    source = Rows(decoded)
-    fold_of = np.array(assign_folds(folder.train, 5, 0))
-    seen, held_out = np.flatnonzero(fold_of), np.flatnonzero(fold_of == 0)
+    fold_of = assign_folds(folder.train, 5, 0)
+    seen = np.flatnonzero(fold_of)
     gray = np.stack([decoded[row].image_HW for row in seen])
-    normalise = Normalisation(float(gray.mean()), float(gray.std()))
-    feed = EpochFeed(
-        source=source,
-        rows=seen,
-        augment=Augment.of(config.data),
-        seed=config.train.seed,
-        batch=config.train.batch,
-        passes=-(-config.train.epochs * every * config.train.batch // len(seen)),
-        rank=0,
-        ranks=1,
+    images = config.train.epochs * every * config.train.batch
+    return FoldTask(
+        fold=0,
+        config=replaced(config, {"data.passes": -(-images // len(seen))}),
+        class_names=folder.class_names,
+        train=folder.train,
+        test=(),
+        source=Rows(decoded),
+        fold_of=tuple(fold_of.tolist()),
+        mean=float(gray.mean()),
+        std=float(gray.std()),
         threads=1,
+        board=None,
+        weights=None,
     )
-    visits = feed.batches(0)  # one long epoch, cut into pieces between validations
-    clock: list[float] = []  # of the process, so that what else the machine does doesn't count
 
-    def batches(_epoch: int, _start: int) -> Iterator[Batch]:
-        for _ in range(every):
-            clock.append(time.process_time())
-            samples = next(visits)
-            image = torch.from_numpy(np.stack([s.image_HW for s in samples]))
-            planes = torch.from_numpy(np.stack([s.planes_HWP for s in samples]))
-            yield Batch(tuple(folder.train[s.row].name for s in samples), image, planes)
 
-    torch.manual_seed(config.train.seed)
-    model = build_network(config.model.design, classes).to(memory_format=torch.channels_last)
-    ranks = Ranks()
-    precision = choose_precision(config.train.precision, ranks.device)
-    predictor = Predictor(source, folder.train, classes, normalise, precision, ranks)
-
-    def validate(network: nn.Module, rows: np.ndarray = held_out) -> Overlap:
-        return predictor.overlap(predictor.predict(network, rows), rows)
-
-    average = AveragedModel(model, config.optim.ema)
-    optimizer = build_optimizer(model, config.optim)
-    state = TrainState(model, average, optimizer, precision.scaler())
-    learner = Learner(config, folder.class_names, normalise, precision, ranks, model)
-    world = Surroundings(batches, every, validate, lambda *_: None, lambda *_: None)
-    failure = ""
-    try:
-        fit(state, learner, world)
-    except TrainingFailureError as error:
-        failure = str(error)
+def _record(training: FoldTraining, clock: list[float], failure: str) -> dict[str, Any]:
+    state = training.state
     curve = [epoch["dice"] for epoch in state.history]
     steps = [after - before for before, after in itertools.pairwise(clock)]
+    seen = training.feed.rows[: len(training.held_out)]
+    masks = training.predictor.predict(state.average.model, seen)
     return {
-        "parameters": parameter_count(model),
-        "ms_per_step": round(1000 * float(np.median(steps))),
+        "parameters": parameter_count(state.model),
+        "ms_per_step": round(1000 * float(np.median(steps))) if steps else 0,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "dice": round(curve[-1], 4) if curve else 0.0,
-        "seen_dice": round(validate(average.model, seen[: len(held_out)]).dice(), 4),
+        "seen_dice": round(training.predictor.overlap(masks, seen).dice(), 4),
         "curve": [round(dice, 4) for dice in curve],
         "failure": failure,
         "date": date.today().isoformat(),

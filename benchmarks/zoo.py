@@ -6,9 +6,9 @@
 From random weights, AdamW at one learning rate, BCE + Dice, float32, no augmentation, on drawn
 hands (or --data), a fifth of the people held out; as many trainings side by side as there are
 cores. Each row is saved in benchmarks/results/ as its training ends, so that the command can be
-stopped and goes on. A network that ends below a Dice of 0.5 is trained anew for three times as many
-steps (rows of zoo_longer.json), to see whether it is the steps that hold it. Then a table and a
-plot of all curves.
+stopped and goes on. Then a table and a plot of all curves. With --longer a network that ends below
+a Dice of 0.5 is trained anew for three times as many steps (rows of zoo_longer.json), to see
+whether it is the steps that hold it.
 
 ms_per_step is the median CPU time on one thread; peak_mib the process's largest
 resident memory, Python and torch included; worst_late_drop the deepest fall of the held-out Dice
@@ -61,14 +61,14 @@ def main() -> int:
     data = options.data or phantoms()
     jobs = [_job(name, options.size, options.steps) for name in options.networks]
     train_all(jobs, data, EVERY, results, _with_drop)
-    rows = [results.row(key) for key, _ in jobs]
-    short = [row["name"] for row in rows if row["dice"] <= ENOUGH]
-    again = [_job(name, options.size, LONGER * options.steps) for name in short]
-    train_all(again, data, EVERY, longer, _with_drop)
+    rows = [row for key, _ in jobs if (row := results.row(key))]
+    short = [row for row in rows if row["dice"] <= ENOUGH]
+    again = [_job(row["name"], options.size, LONGER * options.steps) for row in short]
+    if options.longer:
+        train_all(again, data, EVERY, longer, _with_drop)
     for row in rows:
         row["why"] = ""
-    for key, _ in again:
-        row = results.row({**key, "steps": options.steps})
+    for row, (key, _) in zip(short, again, strict=True):
         row["why"] = _why(row, longer.row(key))
     results.save()
     print(_table(rows))
@@ -92,16 +92,17 @@ def _with_drop(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "worst_late_drop": round(max(falls, default=0.0), 4)}
 
 
-def _why(row: dict[str, Any], longer: dict[str, Any]) -> str:
+def _why(row: dict[str, Any], longer: dict[str, Any] | None) -> str:
     """What holds a network whose Dice is low, as far as it was measured."""
     if row["failure"]:
         return str(row["failure"])
-    after = longer["dice"]
-    what = "too few steps" if after > ENOUGH else "learns slowly from random weights"
-    return (
-        f"{what}: Dice {row['seen_dice']:.2f} on images it was trained on, "
-        f"{after:.2f} held out after {longer['steps']} steps"
-    )
+    # As low on images that it was trained on: it has learnt too little, not too much by heart.
+    seen = f"Dice {row['seen_dice']:.2f} on images it was trained on"
+    if longer is None:
+        curve = row["curve"]
+        return f"too few steps: {curve[-1] - curve[-3]:+.2f} in the last {2 * EVERY}; {seen}"
+    what = "too few steps" if longer["dice"] > ENOUGH else "learns slowly from random weights"
+    return f"{what}: {seen}, {longer['dice']:.2f} held out after {longer['steps']} steps"
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -153,6 +154,7 @@ def _options() -> argparse.Namespace:
         help="which (default: all, small ones first)",
     )
     add("--size", type=int, default=192, help="pixels; a network that takes no less has its least")
+    add("--longer", action="store_true", help="train those below 0.5 for three times the steps too")
     add("--steps", type=int, default=120, help="steps of two images (default: 120)")
     return parser.parse_args()
 
