@@ -5,6 +5,7 @@ as it ends, so the same command asks only for those that have none, and a trial 
 has its last checkpoint in the storage.
 """
 
+import shutil
 import sys
 import time
 from argparse import Namespace
@@ -26,7 +27,7 @@ from handray.config import ClusterConfig, Config, replaced
 from handray.data.folds import assign_folds
 from handray.data.radiographs import DataFolder
 from handray.preparation import starting_weights, storage_of
-from handray.reporting.console import LiveLines, progress_line
+from handray.reporting.console import LiveLines, duration, progress_line
 from handray.reporting.run_folder import RunFolder
 from handray.reporting.trials import TRIALS, TrialRecord
 
@@ -81,7 +82,7 @@ class Sweep:
         print(
             f"Running {total} trials, {self.shares.at_once} at a time, {_device(self.shares)} each"
         )
-        watch = _Watch(board, self.home, ended)
+        watch = _Watch(board, self.home, ended, -(-total // self.shares.at_once))
         held = {"CPU": self.shares.cpus, **({"GPU": 1} if self.shares.use_gpu else {})}
         trainable = ray.tune.with_parameters(run_trial, shared=shared)
         tuner = ray.tune.Tuner(
@@ -97,19 +98,16 @@ class Sweep:
             ),
         )
 
-        def lines() -> list[str]:
-            words = ray.get(board.read.remote(), timeout=10)[0]
-            count = f"{len(watch.done)} of {total} trials ended, {watch.stopped} stopped early"
-            running = [name for name in sorted(words) if name not in watch.done]
-            return [*(progress_line(name, words[name]) for name in running), count]
-
-        with LiveLines(lines) as live:
+        with LiveLines(lambda: watch.lines(total)) as live:
             watch.say = live.say
             tuner.fit()
-        _, failures, decodes = ray.get(board.read.remote())
+        _, told, decodes = ray.get(board.read.remote())
+        failures = watch.failures | told
         if not self.streamed:
             print(f"{decodes} images were decoded for {len(watch.done)} trials")
-        return watch.failures | failures
+        if not failures and "://" not in self.storage:
+            shutil.rmtree(self.storage, ignore_errors=True)
+        return failures
 
     def _task(self, board: Any) -> FoldTask:
         return FoldTask(
@@ -191,9 +189,12 @@ def _device(shares: Plan) -> str:
 class _Watch(ray.tune.Callback):
     """Keeps the record of each trial as it ends, in the driver's process."""
 
-    def __init__(self, board: Any, home: RunFolder, ended: Callable[[TrialRecord], None]) -> None:
-        self.board, self.home, self.ended = board, home, ended
+    def __init__(
+        self, board: Any, home: RunFolder, ended: Callable[[TrialRecord], None], rounds: int
+    ) -> None:
+        self.board, self.home, self.ended, self.rounds = board, home, ended, rounds
         self.say: Callable[[str], None] = print
+        self.told = False
         self.done: set[str] = set()
         self.stopped = 0
         self.failures: dict[str, str] = {}
@@ -201,6 +202,18 @@ class _Watch(ray.tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Stay behind: Tune pickles its callbacks for a restore that isn't used here."""
         return {}
+
+    def lines(self, total: int) -> list[str]:
+        """A line a trial under way, and the count."""
+        words = ray.get(self.board.read.remote(), timeout=10)[0]
+        running = {name: words[name] for name in sorted(words) if name not in self.done}
+        timed = [word["seconds_left"] for word in running.values() if word["step"] > 1]
+        if timed and not self.told:
+            self.told = True
+            whole = duration(self.rounds * timed[0])
+            self.say(f"A trial takes about {duration(timed[0])}, all of them at most {whole}.")
+        count = f"{len(self.done)} of {total} trials ended, {self.stopped} stopped early"
+        return [*(progress_line(name, word) for name, word in running.items()), count]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = asked_for(trial.config).name
