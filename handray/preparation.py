@@ -51,12 +51,18 @@ def check_names(config: Config) -> int:
 
 
 def check_trial(config: Config) -> None:
-    """Raise ValueError where a trial would need more than one process."""
+    """Raise ValueError for what trials that are compared with each other can't have."""
     if (ranks := config.cluster.workers_per_fold) != 1:
         raise ValueError(
             f"--workers-per-fold {ranks}: a trial trains in one process, so that more trials run "
             "side by side; leave it at 1"
         )
+    if config.train.minutes:
+        raise ValueError(
+            "--minutes: trials are compared at the same epoch, so give --epochs instead"
+        )
+    if config.data.folds == 1:
+        raise ValueError("--folds 1 holds nothing out, so there is no Dice to compare by; take 5")
 
 
 def read_data(options: argparse.Namespace, phantom_side: int = 2048) -> DataFolder:

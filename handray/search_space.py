@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from handray.config import Config, Value
+from handray.config import Config, Value, flatten
 from handray.models.zoo import nearest_size
 
 
@@ -44,3 +44,19 @@ def space_of(config: Config) -> Space:
         "data.size": Choice(tuple(sizes)),
         "data.augment_strength": Range(0.25, 1.5),
     }
+
+
+def check_inside(config: Config, space: Space) -> None:
+    """Raise ValueError where the config, which is the first trial, lies outside the space."""
+    own = flatten(config)
+    for key, domain in space.items():
+        value = own[key]
+        if isinstance(domain, Choice):
+            known = ", ".join(map(str, domain.values))
+            inside = value in domain.values
+        else:
+            known = f"{domain.low:g} to {domain.high:g}"
+            inside = domain.low <= float(value) <= domain.high
+        if not inside:
+            flag = key.split(".")[1].replace("_", "-")
+            raise ValueError(f"--{flag} {value} is outside what is searched: {known}")

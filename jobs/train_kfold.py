@@ -7,7 +7,7 @@ RAY_ADDRESS names. MLflow tracks it in runs/mlflow.db, or where MLFLOW_TRACKING_
 
   python jobs/train_kfold.py --model hrnet
   python jobs/train_kfold.py --model hrnet_small --data DIR --size 256 --minutes 10 --folds 3
-  python jobs/train_kfold.py --data DIR --preset small_data --all-data
+  python jobs/train_kfold.py --model hrnet_small --data DIR --all-data
 
 The same command goes on where it was stopped, by Ctrl-C or otherwise.
 """

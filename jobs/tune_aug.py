@@ -80,10 +80,6 @@ def _trials(options: argparse.Namespace, config: Config) -> list[Trial]:
     for fold in options.only_folds:
         if not 0 <= fold < config.data.folds:
             raise ValueError(f"--only-folds {fold}: folds are 0 to {config.data.folds - 1}")
-    if config.train.minutes:
-        raise ValueError(
-            "--minutes: policies are compared at the same epoch, so give --epochs instead"
-        )
     policies = dict.fromkeys(name for name in options.policies if name != BASELINE)
     first = [(BASELINE, r) for r in range(max(2, options.repeats))]
     others = [(policy, r) for r in range(options.repeats) for policy in policies]

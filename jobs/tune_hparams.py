@@ -31,7 +31,7 @@ from handray.recipes import add_flags, from_flags, small_ablation
 from handray.reporting.run_folder import RunFolder
 from handray.reporting.search_report import save_search, search_text, trial_table
 from handray.reporting.trials import TRIALS, load_records
-from handray.search_space import space_of
+from handray.search_space import check_inside, space_of
 
 PRESETS = {"demo": small_ablation}
 
@@ -40,8 +40,8 @@ def main() -> int:
     """Exit code: 0 all trials ended, 1 some failed, 2 bad input, 130 stopped by Ctrl-C."""
     options = _options()
     config = from_flags(options, PRESETS, "hrnet_small")
-    _check(options, config)
     check_trial(config)
+    _check(options, config)
     check_names(config)
     data = read_data(options, phantom_side=512 if options.preset else 2048)
     check_class_weights([config], data)
@@ -74,10 +74,9 @@ def _check(options: argparse.Namespace, config: Config) -> None:
         raise ValueError(f"--trials must be at least 1, got {options.trials}")
     if options.timeout is not None and not options.timeout > 0:
         raise ValueError(f"--timeout must be above 0 minutes, got {options.timeout}")
-    if config.data.folds < 2:
-        raise ValueError("--folds 1 holds nothing out, so there is no Dice to search by; take 5")
     if not 0 <= options.only_fold < config.data.folds:
         raise ValueError(f"--only-fold {options.only_fold}: folds are 0 to {config.data.folds - 1}")
+    check_inside(config, space_of(config))
 
 
 def _facts(options: argparse.Namespace, config: Config, data: DataFolder) -> dict[str, object]:

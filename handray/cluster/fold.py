@@ -27,16 +27,13 @@ from handray.training.precision import choose_precision, weakest
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState
 
-ALL_DATA = -1
-"""The fold that holds nothing out."""
-
 
 @dataclass(frozen=True)
 class FoldTask:
     """Everything one fold needs, sent to each of its ranks."""
 
     fold: int
-    """Which one is held out, or ALL_DATA."""
+    """Which one is held out, as far as ``fold_of`` has it."""
     config: Config
     class_names: tuple[str, ...]
     train: tuple[Radiograph, ...]

@@ -32,6 +32,13 @@ def keep_file(file: Path, storage: str, name: str) -> None:
     filesystem.move(partial, f"{path}/{name}")
 
 
+def drop_file(storage: str, name: str) -> None:
+    """Delete a file that ``keep_file`` kept, if there is one."""
+    filesystem, path = _filesystem(storage)
+    if filesystem.get_file_info(f"{path}/{name}").type != pyarrow.fs.FileType.NotFound:
+        filesystem.delete_file(f"{path}/{name}")
+
+
 def fetch_file(storage: str, name: str, into: Path) -> bool:
     """Copy a file that ``keep_file`` kept to this machine; False where there is none."""
     filesystem, path = _filesystem(storage)

@@ -6,7 +6,6 @@ has its last checkpoint in the storage.
 """
 
 import shutil
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -21,8 +20,8 @@ from handray.cluster.board import start_board
 from handray.cluster.decoding import is_streamed, open_source
 from handray.cluster.fold import FoldTask
 from handray.cluster.runtime import Plan, nodes, plan, start_ray
-from handray.cluster.storage import check_reach
-from handray.cluster.trial import Decoded, Shared, asked_for, run_trial
+from handray.cluster.storage import check_reach, drop_file
+from handray.cluster.trial import Decoded, Shared, asked_for, checkpoint_name, run_trial
 from handray.config import ClusterConfig, Config, replaced
 from handray.data.folds import assign_folds
 from handray.data.radiographs import DataFolder
@@ -82,7 +81,7 @@ class Sweep:
         print(
             f"Running {total} trials, {self.shares.at_once} at a time, {_device(self.shares)} each"
         )
-        watch = _Watch(board, self.home, ended, -(-total // self.shares.at_once))
+        watch = _Watch(board, self, ended, -(-total // self.shares.at_once))
         held = {"CPU": self.shares.cpus, **({"GPU": 1} if self.shares.use_gpu else {})}
         trainable = ray.tune.with_parameters(run_trial, shared=shared)
         tuner = ray.tune.Tuner(
@@ -101,8 +100,7 @@ class Sweep:
         with LiveLines(lambda: watch.lines(total)) as live:
             watch.say = live.say
             tuner.fit()
-        _, told, decodes = ray.get(board.read.remote())
-        failures = watch.failures | told
+        failures, decodes = watch.failures, ray.get(board.read.remote())[2]
         if not self.streamed:
             print(f"{decodes} images were decoded for {len(watch.done)} trials")
         if not failures and "://" not in self.storage:
@@ -190,9 +188,10 @@ class _Watch(ray.tune.Callback):
     """Keeps the record of each trial as it ends, in the driver's process."""
 
     def __init__(
-        self, board: Any, home: RunFolder, ended: Callable[[TrialRecord], None], rounds: int
+        self, board: Any, sweep: Sweep, ended: Callable[[TrialRecord], None], rounds: int
     ) -> None:
-        self.board, self.home, self.ended, self.rounds = board, home, ended, rounds
+        self.board, self.ended, self.rounds = board, ended, rounds
+        self.home, self.storage = sweep.home, sweep.storage
         self.say: Callable[[str], None] = print
         self.told = False
         self.done: set[str] = set()
@@ -219,17 +218,22 @@ class _Watch(ray.tune.Callback):
         name = asked_for(trial.config).name
         self.done.add(name)
         record: TrialRecord | None = ray.get(self.board.outcome.remote(name))
-        if record is None or ray.get(self.board.failure.remote(name)):
+        if record is None:
+            self.failures[name] = "ended without a result; see why with -v"
             return
         record.save(self.home.path / TRIALS)
+        drop_file(self.storage, checkpoint_name(record.trial))
         self.stopped += record.stopped_early
         how = f"stopped at {record.percent} %" if record.stopped_early else "finished"
         self.say(f"{name}  {how}: Dice {record.history[-1]['dice']:.4f}")
-        self.ended(record)
+        try:
+            self.ended(record)
+        except Exception as error:  # what Tune meets here makes it train the trial again
+            self.say(f"warning: {name} isn't tracked yet: {error}; the next start tries again")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = asked_for(trial.config).name
         self.done.add(name)
         lines = str(trial.get_error() or "its process died").strip().splitlines()
-        self.failures[name] = lines[-1]
-        print(f"error: {name}: {lines[-1]}", file=sys.stderr)
+        self.failures[name] = ray.get(self.board.failure.remote(name)) or lines[-1]
+        self.say(f"{name}  failed: {self.failures[name]}")

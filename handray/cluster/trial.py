@@ -3,9 +3,10 @@
 It holds its GPU or CPUs itself, so that whatever ends the process gives them back at once.
 """
 
+import json
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 
 from handray.cluster.fold import FoldTask, FoldTraining, out_of_memory, word
 from handray.cluster.storage import fetch_file, keep_file
-from handray.config import replaced
+from handray.config import identity, replaced
 from handray.data.feed import Source
 from handray.reporting.trials import Trial, TrialRecord
 from handray.training.loop import TrainingFailureError
@@ -61,10 +62,17 @@ def trial_name(number: int) -> str:
     return f"trial{number:04d}"
 
 
+def checkpoint_name(trial: Trial) -> str:
+    """The file of a trial's checkpoint in the storage."""
+    return f"{trial.name}.pt"
+
+
 def run_trial(settings: dict[str, Any], shared: Shared) -> None:
     """Body of a Tune trial: train from its last checkpoint or from the start, to its end."""
     trial = asked_for(settings)
     board = shared.task.board
+    if sentence := ray.get(board.failure.remote(trial.name)):
+        raise RuntimeError(sentence)  # another try would meet it again
     config = replaced(shared.task.config, trial.changes)
     decoded = shared.decoded[config.data.size]
     task = replace(
@@ -78,10 +86,11 @@ def run_trial(settings: dict[str, Any], shared: Shared) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="handray-trial-") as folder:
             _Training(trial, task, shared.storage, Path(folder)).run()
-    except TrainingFailureError as failure:
-        ray.get(board.fail.remote(trial.name, str(failure)))
-    except torch.OutOfMemoryError:
-        ray.get(board.fail.remote(trial.name, out_of_memory(config)))
+    except (TrainingFailureError, torch.OutOfMemoryError) as error:
+        no_room = isinstance(error, torch.OutOfMemoryError)
+        sentence = out_of_memory(config) if no_room else str(error)
+        ray.get(board.fail.remote(trial.name, sentence))
+        raise RuntimeError(sentence) from error
 
 
 class _Training:
@@ -97,15 +106,18 @@ class _Training:
         self.posted, self.saved = 0.0, time.monotonic()
 
     def run(self) -> None:
-        if fetch_file(self.storage, self._name, self.file):
+        if fetch_file(self.storage, checkpoint_name(self.trial), self.file):
             saved = torch.load(self.file, map_location="cpu", weights_only=True)
-            self.training.state.load_state_dict(saved["state"])
-            self.dice = list(saved["dice"])
+            # Another sweep's trial of this name, in a storage that outlived its run, is not ours.
+            if saved["asked"] == self._asked():
+                self.training.state.load_state_dict(saved["state"])
+                self.dice = list(saved["dice"])
+                self._hand_over(self.training.state.history)
         self.training.fit(self._post, self._keep)
 
-    @property
-    def _name(self) -> str:
-        return f"{self.trial.name}.pt"
+    def _asked(self) -> str:
+        """All that decides what is learnt, as text."""
+        return json.dumps([asdict(self.trial), identity(self.task.config)], sort_keys=True)
 
     def _post(self, state: TrainState, pace: Pace) -> None:
         self.share = pace.progress(state.steps)
@@ -123,16 +135,22 @@ class _Training:
         self.dice.append(torch.from_numpy(overlap.dice_NC().astype(np.float32)))
         percent = min(100, round(100 * self.share))
         state.history[-1]["percent"] = percent
-        dice_ENC = torch.stack(self.dice).numpy()
-        record = TrialRecord(self.trial, state.history, overlap.rows, dice_ENC)
-        # Kept before Tune is told, which may end this process then.
-        ray.get(self.task.board.keep.remote(self.trial.name, record))
         if time.monotonic() > self.saved + 60 * self.task.config.cluster.checkpoint_minutes:
             self._save(state)
-        dice = state.history[-1]["dice"]
-        ray.tune.report({"percent": percent, "dice": dice, "epoch": state.epoch})
+        self._hand_over(state.history[-1:])
+
+    def _hand_over(self, epochs: list[dict[str, Any]]) -> None:
+        """Give the driver the record so far, and Tune these epochs, one after the other."""
+        dice_ENC = torch.stack(self.dice).numpy()
+        history, rows = self.training.state.history, self.training.held_out
+        record = TrialRecord(self.trial, history, rows, dice_ENC)
+        # Kept before Tune is told, which may end this process then.
+        ray.get(self.task.board.keep.remote(self.trial.name, record))
+        for epoch in epochs:
+            ray.tune.report({key: epoch[key] for key in ("percent", "dice", "epoch")})
 
     def _save(self, state: TrainState) -> None:
-        torch.save({"state": state.state_dict(), "dice": self.dice}, self.file)
-        keep_file(self.file, self.storage, self._name)
+        saved = {"asked": self._asked(), "state": state.state_dict(), "dice": self.dice}
+        torch.save(saved, self.file)
+        keep_file(self.file, self.storage, checkpoint_name(self.trial))
         self.saved = time.monotonic()

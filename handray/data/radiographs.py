@@ -71,17 +71,23 @@ class DataFolder:
 
 
 def read_folder(
-    root: str | os.PathLike[str], progress: Callable[[int, int], None] | None = None
+    root: str | os.PathLike[str],
+    progress: Callable[[int, int], None] | None = None,
+    only: str | None = None,
 ) -> DataFolder:
     """Every radiograph of a data folder (see layout.py), and every fault in it, in one pass.
 
-    progress is called in this thread with (images read, images in all). Raises ValueError where the
-    folder or its training images are missing or classes.txt is wrong; never for a faulty file.
+    progress is called in this thread with (images read, images in all); `only` is the one split to
+    read, "train" or "test". Raises ValueError where the folder or its training images, unless only
+    "test" is read, are missing or classes.txt is wrong; never for a faulty file.
     """
     files = Files.at(root)
     class_names = read_class_names(files)
-    train, test = list_split(files, "train"), list_split(files, "test")
-    if not train.sizes:
+    train, test = (
+        Split({}, {}, (), ()) if only not in (None, name) else list_split(files, name)
+        for name in ("train", "test")
+    )
+    if not train.sizes and only != "test":
         raise no_images_error(files)
     images = [(split, image) for split in (train, test) for image in split.sizes]
     readings: list[tuple[Radiograph | None, list[Fault], list[str]]] = []
@@ -90,7 +96,7 @@ def read_folder(
             readings.append(reading)
             if progress is not None:
                 progress(len(readings), len(images))
-    found, file_faults, file_warnings = zip(*readings, strict=True)
+    found, file_faults, file_warnings = zip(*readings, strict=True) if readings else ((), (), ())
     faults = [*train.faults, *test.faults, *chain(*file_faults)]
     bad = {fault.path for fault in faults}
     return DataFolder(

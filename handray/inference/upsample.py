@@ -53,6 +53,13 @@ def aligned_box(
     return Box(begin + (end - begin) * columns.weight, rows.first, columns.first)
 
 
+def aligned_plane(logit_hw: NDArray[np.float32], source_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """The whole plane as ``aligned_box`` has it, float32 of the source size."""
+    box = aligned_box(logit_hw, source_hw, -np.inf)
+    assert box is not None and box.logit.shape == source_hw
+    return box.logit
+
+
 def baseline_box(
     logit_hw: NDArray[np.float32], source_hw: tuple[int, int], threshold: float
 ) -> Box | None:

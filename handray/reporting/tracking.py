@@ -198,16 +198,30 @@ def download_checkpoint(run_id: str, into: Path) -> Path:
         client.download_artifacts(run_id, BEST, str(into))
         return into / BEST
     name = run.info.run_name
-    folds = client.search_runs(
-        [run.info.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
-    )
-    if folds:
-        by_name = sorted(folds, key=lambda fold: str(fold.info.run_name))
-        ids = ", ".join(fold.info.run_id for fold in by_name)
+    if folds := _children(client, run):
         raise ValueError(
-            f"--run {run_id} ({name}) is a run of all folds; name one of its folds: {ids}"
+            f"--run {run_id} ({name}) is a run of all folds; name one of its folds: "
+            f"{', '.join(folds)}"
         )
     raise ValueError(f"--run {run_id} ({name}) has no {BEST}; did its training finish?")
+
+
+def fold_ids(run_id: str) -> list[str]:
+    """The runs of a training's folds by name, for the run of the whole; else the run itself.
+
+    Raises:
+        ValueError: the store doesn't answer, or no such run.
+
+    """
+    client, run = _find_run("--run", run_id)
+    return _children(client, run) or [run_id]
+
+
+def _children(client: MlflowClient, run: Run) -> list[str]:
+    children = client.search_runs(
+        [run.info.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run.info.run_id}'"
+    )
+    return [child.info.run_id for child in sorted(children, key=lambda c: str(c.info.run_name))]
 
 
 def _find_run(option: str, run_id: str) -> tuple[MlflowClient, Run]:

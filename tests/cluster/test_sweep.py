@@ -1,7 +1,8 @@
 """A sweep on the real Tune: trials side by side, one stopped, its CPU back, one decode for all."""
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ import ray.tune
 import torch
 
 from handray.cluster.asha import AshaByFold
+from handray.cluster.fold import FoldTask
 from handray.cluster.sweep import Sweep, share_out
-from handray.config import ClusterConfig, replaced
+from handray.cluster.trial import _Training
+from handray.config import ClusterConfig, Config, replaced
 from handray.data.folds import assign_folds
 from handray.data.radiographs import read_folder
+from handray.data.stream import Frame, cache_rows
 from handray.models.zoo import build_network
 from handray.recipes import recipe
 from handray.reporting.run_folder import RunFolder
@@ -122,6 +126,61 @@ def test_a_record_has_each_images_dice_after_each_epoch(swept, phantoms):
     for epoch, dice_NC in zip(steady.history, steady.dice_ENC, strict=True):
         assert epoch["dice"] == pytest.approx(dice_NC.mean(), rel=1e-5)
     assert steady.history[-1]["dice"] > 0.005 > records["poor"].history[-1]["dice"]
+
+
+def test_checkpoints_of_trials_that_ended_are_dropped(swept, tmp_path_factory):
+    storage = next(tmp_path_factory.getbasetemp().glob("sweep*/storage"), None)
+    assert storage is not None, "kept, since a trial failed"
+    assert [path.name for path in storage.glob("*.pt")] == []
+
+
+def test_a_checkpoint_is_gone_on_with_by_the_same_trial_alone(one_ray, phantoms, tmp_path):
+    data = read_folder(phantoms)
+    config = replaced(CONFIG, {"cluster.checkpoint_minutes": 1e-9, "train.epochs": 2})
+    kept = []
+
+    class Board:
+        """Takes what a trial tells, in this process."""
+
+        def __getattr__(self, name):
+            return SimpleNamespace(remote=lambda *told: kept.append((name, *told)))
+
+    frame = Frame(64, len(data.class_names))
+    task = FoldTask(
+        fold=0,
+        config=config,
+        class_names=data.class_names,
+        train=data.train,
+        test=(),
+        source=cache_rows(data.train, frame),
+        fold_of=tuple(assign_folds(data.train, CONFIG.data.folds, 0).tolist()),
+        mean=35.0,
+        std=45.0,
+        threads=1,
+        board=Board(),
+        weights=None,
+    )
+
+    def epochs_of(trial: Trial, config: Config) -> list[int]:
+        """Epochs that are reported by a process that finds what is in the storage."""
+        reported: list[int] = []
+        get = ray.get
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ray, "get", lambda of: None if of is None else get(of))
+            patch.setattr(ray.tune, "report", lambda told: reported.append(told["epoch"]))
+            folder = tmp_path / f"process{len(kept)}"
+            folder.mkdir()
+            _Training(trial, replace(task, config=config), str(tmp_path), folder).run()
+        return reported
+
+    trial = Trial("one", 0, {"train.seed": 0})
+    assert epochs_of(trial, config) == [1, 2]
+    posted = len([told for told in kept if told[0] == "post"])
+    assert epochs_of(trial, config) == [1, 2], "handed over again, not trained again"
+    assert len([told for told in kept if told[0] == "post"]) == posted
+    longer = replaced(config, {"train.epochs": 3})
+    assert epochs_of(trial, longer) == [1, 2, 3]
+    assert len([told for told in kept if told[0] == "post"]) > posted, "another config: from anew"
 
 
 def test_all_cpus_come_back(swept):

@@ -83,7 +83,7 @@ def test_more_seeds_are_added_to_what_is_there(ablation, phantoms):
         (["--policies", "swirl"], "--augment swirl is not known; join some of affine"),
         (["--repeats", "0"], "--repeats must be at least 1, got 0"),
         (["--only-folds", "5"], "--only-folds 5: folds are 0 to 4"),
-        (["--minutes", "3"], "--minutes: policies are compared at the same epoch"),
+        (["--minutes", "3"], "--minutes: trials are compared at the same epoch"),
         (["--workers-per-fold", "2"], "--workers-per-fold 2: a trial trains in one proces"),
     ],
 )

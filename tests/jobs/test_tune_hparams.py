@@ -77,7 +77,10 @@ def test_the_best_configuration_is_one_that_train_kfold_takes(search, phantoms):
     [
         (["--trials", "0"], "--trials must be at least 1, got 0"),
         (["--timeout", "0"], "--timeout must be above 0 minutes, got 0"),
-        (["--folds", "1"], "--folds 1 holds nothing out, so there is no Dice to search by"),
+        (["--folds", "1"], "--folds 1 holds nothing out, so there is no Dice to compare by"),
+        (["--minutes", "3"], "--minutes: trials are compared at the same epoch"),
+        (["--optimizer", "sgd"], "--optimizer sgd is outside what is searched: adam, adamw, adamp"),
+        (["--lr", "0.5"], "--lr 0.5 is outside what is searched: 0.0001 to 0.01"),
         (["--only-fold", "9"], "--only-fold 9: folds are 0 to 4"),
     ],
 )

@@ -18,6 +18,7 @@ from handray.reporting.ablation import (
     leaderboard,
     noise,
     paired,
+    reseeded,
 )
 from handray.reporting.leaderboard import leaderboard_text, save_leaderboard
 from handray.reporting.trials import Trial, TrialRecord, load_records
@@ -142,6 +143,16 @@ def test_a_gain_as_small_as_the_noise_is_labelled_so(tmp_path):
     assert [file.name for file in files] == ["leaderboard.csv", "slices.csv", "leaderboard.png"]
     assert pd.read_csv(files[0])["policy"].tolist() == board["policy"].tolist()
     assert files[2].read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("dice", "difference"), [([0.5, 0.7, 0.1], 0.2), ([0.1, 0.3, 0.6, 0.5], 0.05)]
+)
+def test_the_baseline_is_compared_with_itself_in_disjoint_pairs_of_seeds(dice, difference):
+    none = [record("none", seed, [[0] * 4, [d] * 4]) for seed, d in enumerate(dice)]
+    pairs = reseeded(none)
+    assert pairs.difference_NC.mean() == pytest.approx(difference, abs=1e-6)
+    assert pairs.trials == len(dice) // 2
 
 
 def test_without_repeats_nothing_stands_out_of_the_unknown_noise():

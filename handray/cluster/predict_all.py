@@ -1,0 +1,110 @@
+"""Predict images on all nodes: decoded on CPUs, masks made by actors that hold the GPUs."""
+
+import pickle
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from handray.cluster.board import start_board
+from handray.cluster.runtime import nodes
+from handray.data.radiographs import Radiograph, read_image
+from handray.inference.rule import Rule
+from handray.inference.trained import TrainedNetwork, predict_masks
+from handray.masks.rle import RunRows
+
+
+def predict_all(
+    radiographs: Sequence[Radiograph],
+    checkpoints: Sequence[bytes],
+    rule: Rule,
+    progress: Callable[[int, int], None],
+) -> tuple[dict[int, RunRows], dict[int, str]]:
+    """Masks of every image that can be read, in the source frame.
+
+    Images stream through the cluster, so that memory doesn't grow with their number; Ray does
+    again what a lost worker had.
+
+    Args:
+        radiographs: what to predict.
+        checkpoints: contents of ``best.pt`` files of the same classes.
+        rule: how the networks decide.
+        progress: called with (images done, images in all).
+
+    Returns:
+        Masks by index of the image, and faults by index of those that can't be read.
+
+    Raises:
+        RuntimeError: an image is missing or came twice.
+
+    """
+    items = [{"row": n, "radiograph": pickle.dumps(one)} for n, one in enumerate(radiographs)]
+    cpus, gpus = (sum(counts) for counts in zip(*nodes(), strict=True))
+    # Where there are no GPUs, one CPU is left to decoding.
+    held = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": max(1, cpus - 1)}
+    threads = 0 if gpus else max(1, cpus - 1)
+    board = start_board()
+    ray.get(board.keep.remote("checkpoints", list(checkpoints)))
+    blocks = min(len(items), 8 * max(1, cpus))
+    dataset = (
+        ray.data.from_items(items, override_num_blocks=blocks)
+        .map(_read, num_cpus=0.5 if cpus < 2 else 1)
+        .map_batches(
+            _Predicting,
+            batch_size=1,
+            concurrency=gpus or 1,
+            fn_constructor_args=(board, rule, threads),
+            **held,
+        )
+    )
+    masks: dict[int, RunRows] = {}
+    faults: dict[int, str] = {}
+    for item in dataset.iter_rows():
+        row = int(item["row"])
+        if row in masks or row in faults:
+            raise RuntimeError(f"{radiographs[row].name} was predicted twice")
+        if item["fault"]:
+            faults[row] = str(item["fault"])
+        else:
+            masks[row] = pickle.loads(item["masks"])
+        progress(len(masks) + len(faults), len(items))
+    if len(masks) + len(faults) != len(items):
+        raise RuntimeError(f"predicted {len(masks) + len(faults)} of {len(items)} images")
+    return masks, faults
+
+
+def _read(item: dict[str, Any]) -> dict[str, Any]:
+    """Decode an image at source size; a fault travels as text, since Ray would wrap an error."""
+    fault, image = "", np.zeros((1, 1), np.uint8)
+    try:
+        image = read_image(pickle.loads(item["radiograph"]).image_path)
+    except ValueError as error:
+        fault = str(error)
+    return {"row": item["row"], "fault": fault, "image": image}
+
+
+class _Predicting:
+    """An actor with all networks on its device."""
+
+    def __init__(self, board: Any, rule: Rule, threads: int) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.rule = rule
+        self.networks = []
+        with tempfile.TemporaryDirectory(prefix="handray-") as folder:
+            for content in ray.get(board.outcome.remote("checkpoints")):
+                path = Path(folder) / "best.pt"
+                path.write_bytes(content)
+                self.networks.append(TrainedNetwork(path, device))
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        masks = [
+            b"" if fault else pickle.dumps(predict_masks(self.networks, image, self.rule))
+            for image, fault in zip(batch["image"], batch["fault"], strict=True)
+        ]
+        return {"row": batch["row"], "fault": batch["fault"], "masks": masks}
