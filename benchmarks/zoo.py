@@ -99,8 +99,9 @@ def _why(row: dict[str, Any], longer: dict[str, Any] | None) -> str:
     # As low on images that it was trained on: it has learnt too little, not too much by heart.
     seen = f"Dice {row['seen_dice']:.2f} on images it was trained on"
     if longer is None:
-        curve = row["curve"]
-        return f"too few steps: {curve[-1] - curve[-3]:+.2f} in the last {2 * EVERY}; {seen}"
+        rise = row["curve"][-1] - row["curve"][-3]
+        what = "too few steps" if rise > 0.02 else "learns slowly from random weights"
+        return f"{what}: {rise:+.2f} in the last {2 * EVERY}; {seen}"
     what = "too few steps" if longer["dice"] > ENOUGH else "learns slowly from random weights"
     return f"{what}: {seen}, {longer['dice']:.2f} held out after {longer['steps']} steps"
 
