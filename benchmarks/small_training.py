@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from handray.cluster.fold import FoldTask, FoldTraining
+from handray.cluster.fold import Decoded, FoldTask, FoldTraining
 from handray.config import Config, replaced
 from handray.data.decode import decode
 from handray.data.feed import Sample
@@ -100,10 +100,8 @@ def _task(config: Config, data: str, every: int) -> FoldTask:
         class_names=folder.class_names,
         train=folder.train,
         test=(),
-        source=Rows(decoded),
+        decoded=Decoded(Rows(decoded), float(gray.mean()), float(gray.std())),
         fold_of=tuple(fold_of.tolist()),
-        mean=float(gray.mean()),
-        std=float(gray.std()),
         threads=1,
         board=None,
         weights=None,

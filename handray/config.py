@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from handray.models.zoo import ACTIVATIONS, Design, check_design, check_size, network
@@ -255,29 +254,6 @@ def replaced(config: Config, changes: Mapping[str, Value]) -> Config:
         part: dataclasses.replace(getattr(config, part), **keys) for part, keys in parts.items()
     }
     return dataclasses.replace(config, **nested)
-
-
-def read_changes(path: str) -> dict[str, Value]:
-    """Read a file of dotted keys and values, a JSON object such as ``best.json`` of a search.
-
-    Raises:
-        ValueError: no such file, no such object, or a key or value of no config.
-
-    """
-    try:
-        content = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--config {path} can't be read: {error}") from error
-    known = flatten(Config())
-    if not isinstance(content, dict):
-        raise ValueError(f'--config {path} holds no object of keys, e.g. {{"optim.lr": 0.001}}')
-    for key, value in content.items():
-        if key not in known:
-            raise ValueError(f"--config {path}: no config key {key}; known: {', '.join(known)}")
-        if not isinstance(value, (float, int) if type(known[key]) is float else type(known[key])):
-            kind = type(known[key]).__name__
-            raise ValueError(f"--config {path}: {key} must be a {kind}, got {value!r}")
-    return content
 
 
 def identity(config: Config) -> dict[str, Value]:

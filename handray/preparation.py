@@ -2,14 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from handray.bones import BONES
-from handray.config import Config
+from handray.config import Config, Value, identity
 from handray.data.phantom_folder import draw_folder
-from handray.data.radiographs import DataFolder, faults_error, read_folder
+from handray.data.radiographs import DataFolder, faults_error, folder_digest, read_folder
 from handray.models.weights import initial_weights
 from handray.reporting.console import Counting, banner
 from handray.reporting.run_folder import RunFolder
@@ -96,12 +95,29 @@ def read_data(options: argparse.Namespace, phantom_side: int = 2048) -> DataFold
     return data
 
 
-def check_class_weights(configs: Sequence[Config], data: DataFolder) -> None:
+def check_class_weights(config: Config, data: DataFolder) -> None:
     """Raise ValueError for weights of classes that the data set doesn't have."""
     from handray.training.losses import class_weights
 
-    for config in configs:
-        class_weights(config.train.class_weights, data.class_names)
+    class_weights(config.train.class_weights, data.class_names)
+
+
+def check_fold(flag: str, fold: int, config: Config) -> None:
+    """Raise ValueError for a fold that the config doesn't make."""
+    if not 0 <= fold < config.data.folds:
+        raise ValueError(
+            f"{flag} {fold}: folds are 0 to {config.data.folds - 1}; "
+            "choose one of them, or more --folds"
+        )
+
+
+def facts_of(config: Config, data: DataFolder) -> dict[str, Value]:
+    """What a run is of: what is learnt, and from what."""
+    return {
+        **identity(config),
+        "classes": len(data.class_names),
+        "data": folder_digest(data)[:16],
+    }
 
 
 def storage_of(options: argparse.Namespace, run: RunFolder) -> str:

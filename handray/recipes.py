@@ -1,7 +1,5 @@
-"""Recipes: a network's name picks a whole config, a preset changes it, a flag overrides one key."""
+"""Recipes: a network's name, or a preset's, picks a whole config."""
 
-import argparse
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -11,10 +9,9 @@ from handray.config import (
     ModelConfig,
     OptimConfig,
     TrainConfig,
-    read_changes,
     replaced,
 )
-from handray.models.zoo import network, table
+from handray.models.zoo import network
 
 
 def hrnet() -> Config:
@@ -200,62 +197,3 @@ def small_ablation() -> Config:
 
 PRESETS: dict[str, Callable[[], Config]] = {"demo": demo}
 """Whole settings by purpose, after ``--preset``, whatever the network of ``--model``."""
-
-
-def add_flags(
-    parser: argparse.ArgumentParser, presets: dict[str, Callable[[], Config]] = PRESETS
-) -> None:
-    """Give the parser ``--preset``, ``--config`` and a flag for every leaf of the tree."""
-    parser.add_argument(
-        "--preset",
-        choices=presets,
-        help="whole settings by name, whatever --model; demo: a small network for minutes on a CPU",
-    )
-    parser.add_argument(
-        "--config", metavar="FILE", help="JSON of dotted keys, such as best.json of tune_hparams.py"
-    )
-    for part in dataclasses.fields(Config):
-        default = part.default
-        group = parser.add_argument_group(part.name, (type(default).__doc__ or "").strip())
-        for leaf in dataclasses.fields(type(default)):  # type: ignore[arg-type]
-            value = getattr(default, leaf.name)
-            flag, key = f"--{leaf.name.replace('_', '-')}", f"{part.name}.{leaf.name}"
-            about = leaf.metadata["help"]
-            if isinstance(value, bool):
-                switch = argparse.BooleanOptionalAction
-                group.add_argument(flag, dest=key, action=switch, default=None, help=about)
-                continue
-            group.add_argument(
-                flag,
-                dest=key,
-                type=type(value),
-                metavar={str: "NAME", int: "N", float: "X"}[type(value)],
-                help=about + (f" (hrnet: {value})" if value != "" else ""),
-            )
-    parser.epilog = table()
-
-
-def from_flags(
-    args: argparse.Namespace,
-    presets: dict[str, Callable[[], Config]] = PRESETS,
-    model: str = "hrnet",
-) -> Config:
-    """Return the preset or the recipe of ``--model``, changed by ``--config``, then by flags.
-
-    Args:
-        args: of a parser with ``add_flags``.
-        presets: the same as there.
-        model: network of the recipe where nothing names one.
-
-    Raises:
-        ValueError: an unknown name or a value that can't be.
-
-    """
-    given = {key: v for key, v in vars(args).items() if "." in key and v is not None}
-    changes = read_changes(args.config) if args.config else {}
-    if args.preset:
-        config = presets[args.preset]()
-        given.pop("model.model", None)
-    else:
-        config = recipe(str(given.get("model.model", changes.get("model.model", model))))
-    return replaced(config, changes | given)

@@ -34,16 +34,21 @@ def space_of(config: Config) -> Space:
 
     The threshold is no part of it: it is chosen afterwards, on the out-of-fold masks.
     """
-    design, size = config.model.design, config.data.size
-    sizes = sorted({nearest_size(design, round(size * share)) for share in (0.5, 0.75, 1)})
     return {
         "optim.lr": Range(1e-4, 1e-2, log=True),
         "optim.weight_decay": Range(1e-6, 1e-1, log=True),
         "optim.optimizer": Choice(("adam", "adamw", "adamp")),
         "train.loss": Choice(RATIOS),
-        "data.size": Choice(tuple(sizes)),
+        "data.size": Choice(sizes_of(config)),
         "data.augment_strength": Range(0.25, 1.5),
     }
+
+
+def sizes_of(config: Config) -> tuple[int, ...]:
+    """Half, three quarters and all of a config's size, as far as its network takes them."""
+    design, size = config.model.design, config.data.size
+    shares = (0.5, 0.75, 1)
+    return tuple(sorted({nearest_size(design, round(size * share)) for share in shares}))
 
 
 def check_inside(config: Config, space: Space) -> None:

@@ -82,7 +82,6 @@ class Member:
 
     content: bytes
     class_names: tuple[str, ...]
-    size: int
     about: dict[str, Any]
 
 
@@ -139,7 +138,7 @@ def _member(name: str, path: Path, window: int) -> Member:
         "size": about["size"],
         "fold": about.get("fold"),
     }
-    return Member(content, tuple(about["class_names"]), about["size"], facts)
+    return Member(content, tuple(about["class_names"]), facts)
 
 
 def _rule(options: argparse.Namespace, members: list[Member]) -> Rule:

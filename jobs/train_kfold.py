@@ -15,18 +15,17 @@ The same command goes on where it was stopped, by Ctrl-C or otherwise.
 import argparse
 
 from handray.cli import Parser, run_job
-from handray.config import Config, identity, short_hash
-from handray.data.folds import assign_folds, fold_table
-from handray.data.radiographs import folder_digest
+from handray.config import Config, short_hash
+from handray.data.folds import fold_table
+from handray.flags import add_flags, from_flags
 from handray.preparation import (
     add_job_flags,
     check_class_weights,
+    check_fold,
     check_names,
+    facts_of,
     read_data,
-    starting_weights,
-    storage_of,
 )
-from handray.recipes import add_flags, from_flags
 from handray.reporting.run_folder import RunFolder, write_text
 
 
@@ -39,9 +38,8 @@ def main() -> int:
     if options.preset:
         print(f"--preset {options.preset}: {config.model.model} at {config.data.size} px")
     data = read_data(options)
-    check_class_weights([config], data)
-    fold_of = assign_folds(data.train, config.data.folds, config.train.seed)
-    facts = {**identity(config), "classes": len(data.class_names), "data": folder_digest(data)[:16]}
+    check_class_weights(config, data)
+    facts = facts_of(config, data)
     run = RunFolder(options.name or f"{config.model.model}-{short_hash(facts)}")
     run.check(facts)
     if summary := run.summary():
@@ -49,28 +47,27 @@ def main() -> int:
         print(f"Run {run.name} is finished; nothing to do. Remove {run.path} to train it again.")
         return 0
     # Ray and MLflow take seconds to import: most mistakes are told before.
-    from handray.cluster.decoding import is_streamed
     from handray.cluster.experiment import Experiment
-    from handray.cluster.runtime import nodes, plan, start_ray
-    from handray.cluster.storage import check_reach
+    from handray.cluster.runtime import nodes, plan
     from handray.reporting.tracking import check_tracking, start_tracking
 
     check_tracking()
     run.require_space(4 * parameters * _copies(config))
-    weights, origin = starting_weights(config, len(data.class_names), run)
-    print(start_ray(options.verbose))
-    streamed = is_streamed([config], data)
     missing = [fold for fold in chosen if fold in run.missing_folds(config.data.folds)]
-    shares = plan(config.cluster, max(1, len(missing)), streamed, nodes())
-    storage = storage_of(options, run)
-    check_reach(storage, data.train[0].image_path)
-    run.claim(facts)
-    run.note(weights=origin, skipped=[fault.path for fault in data.faults])
-    write_text(run.path / "folds.csv", fold_table(data.train, fold_of).to_csv(index=False))
-    tracker = start_tracking(run, facts, {f"fold{fold}": {"fold": fold} for fold in missing})
-    return Experiment(config, data, fold_of, run, storage, weights, shares, streamed).run(
-        missing, tracker, options.verbose
+    experiment = Experiment.open(
+        options,
+        config,
+        [config.data.size],
+        data,
+        run,
+        lambda streamed: plan(config.cluster, max(1, len(missing)), streamed, nodes()),
     )
+    run.claim(facts)
+    run.note(weights=experiment.origin, skipped=[fault.path for fault in data.faults])
+    table = fold_table(data.train, experiment.fold_of)
+    write_text(run.path / "folds.csv", table.to_csv(index=False))
+    tracker = start_tracking(run, facts, {f"fold{fold}": {"fold": fold} for fold in missing})
+    return experiment.run(missing, tracker)
 
 
 def _options() -> argparse.Namespace:
@@ -100,11 +97,7 @@ def _options() -> argparse.Namespace:
 def _chosen_folds(options: argparse.Namespace, config: Config) -> list[int]:
     if options.only_fold is None:
         return list(range(config.data.folds))
-    if not 0 <= options.only_fold < config.data.folds:
-        raise ValueError(
-            f"--only-fold {options.only_fold}: folds are 0 to {config.data.folds - 1}; "
-            "choose one of them, or more --folds"
-        )
+    check_fold("--only-fold", options.only_fold, config)
     return [options.only_fold]
 
 

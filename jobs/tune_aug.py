@@ -21,18 +21,21 @@ import sys
 from collections import defaultdict
 
 from handray.cli import Parser, run_job
-from handray.config import Config, identity, replaced, short_hash
+from handray.config import Config, replaced, short_hash
 from handray.data.augment import TRANSFORMS
-from handray.data.radiographs import DataFolder, folder_digest
+from handray.data.radiographs import DataFolder
+from handray.flags import add_flags, from_flags
 from handray.policies import MIXUP, POLICIES
 from handray.preparation import (
     add_job_flags,
     check_class_weights,
+    check_fold,
     check_names,
     check_trial,
+    facts_of,
     read_data,
 )
-from handray.recipes import add_flags, from_flags, small_ablation
+from handray.recipes import small_ablation
 from handray.reporting.ablation import BASELINE, by_slice, leaderboard, noise
 from handray.reporting.leaderboard import leaderboard_text, save_leaderboard
 from handray.reporting.run_folder import RunFolder
@@ -51,7 +54,7 @@ def main() -> int:
     for policy in dict.fromkeys(trial.changes["data.augment"] for trial in trials):
         check_names(replaced(config, {"data.augment": policy}))
     data = read_data(options, phantom_side=512 if options.preset else 2048)
-    check_class_weights([config], data)
+    check_class_weights(config, data)
     facts = _facts(config, data)
     run = RunFolder(options.name or f"tune_aug-{short_hash(facts)}")
     run.check(facts)
@@ -78,8 +81,7 @@ def _trials(options: argparse.Namespace, config: Config) -> list[Trial]:
     if options.repeats < 1:
         raise ValueError(f"--repeats must be at least 1, got {options.repeats}")
     for fold in options.only_folds:
-        if not 0 <= fold < config.data.folds:
-            raise ValueError(f"--only-folds {fold}: folds are 0 to {config.data.folds - 1}")
+        check_fold("--only-folds", fold, config)
     policies = dict.fromkeys(name for name in options.policies if name != BASELINE)
     first = [(BASELINE, r) for r in range(max(2, options.repeats))]
     others = [(policy, r) for r in range(options.repeats) for policy in policies]
@@ -97,8 +99,7 @@ def _trial(policy: str, fold: int, seed: int) -> Trial:
 
 def _facts(config: Config, data: DataFolder) -> dict[str, object]:
     """What a run is of: its policies, seeds and folds may be added to by later commands."""
-    own = {key: v for key, v in identity(config).items() if key != "data.augment"}
-    return {**own, "classes": len(data.class_names), "data": folder_digest(data)[:16]}
+    return {key: v for key, v in facts_of(config, data).items() if key != "data.augment"}
 
 
 def _conclude(records: list[TrialRecord], data: DataFolder, run: RunFolder) -> None:

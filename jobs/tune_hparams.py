@@ -18,16 +18,18 @@ import argparse
 import sys
 
 from handray.cli import Parser, run_job
-from handray.config import Config, identity, short_hash
-from handray.data.radiographs import DataFolder, folder_digest
+from handray.config import Config, short_hash
+from handray.flags import add_flags, from_flags
 from handray.preparation import (
     add_job_flags,
     check_class_weights,
+    check_fold,
     check_names,
     check_trial,
+    facts_of,
     read_data,
 )
-from handray.recipes import add_flags, from_flags, small_ablation
+from handray.recipes import small_ablation
 from handray.reporting.run_folder import RunFolder
 from handray.reporting.search_report import save_search, search_text, trial_table
 from handray.reporting.trials import TRIALS, load_records
@@ -44,8 +46,9 @@ def main() -> int:
     _check(options, config)
     check_names(config)
     data = read_data(options, phantom_side=512 if options.preset else 2048)
-    check_class_weights([config], data)
-    facts = _facts(options, config, data)
+    check_class_weights(config, data)
+    # A later command may ask for more trials.
+    facts = {**facts_of(config, data), "fold": options.only_fold}
     run = RunFolder(options.name or f"tune_hparams-{short_hash(facts)}")
     run.check(facts)
     # Ray, Optuna and MLflow take seconds to import: most mistakes are told before.
@@ -74,19 +77,8 @@ def _check(options: argparse.Namespace, config: Config) -> None:
         raise ValueError(f"--trials must be at least 1, got {options.trials}")
     if options.timeout is not None and not options.timeout > 0:
         raise ValueError(f"--timeout must be above 0 minutes, got {options.timeout}")
-    if not 0 <= options.only_fold < config.data.folds:
-        raise ValueError(f"--only-fold {options.only_fold}: folds are 0 to {config.data.folds - 1}")
+    check_fold("--only-fold", options.only_fold, config)
     check_inside(config, space_of(config))
-
-
-def _facts(options: argparse.Namespace, config: Config, data: DataFolder) -> dict[str, object]:
-    """What a run is of; a later command may ask for more trials."""
-    return {
-        **identity(config),
-        "fold": options.only_fold,
-        "classes": len(data.class_names),
-        "data": folder_digest(data)[:16],
-    }
 
 
 def _options() -> argparse.Namespace:

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from handray.config import flatten, identity, replaced
+from handray.flags import add_flags, from_flags
 from handray.models.zoo import NETWORKS
-from handray.recipes import PRESETS, RECIPES, add_flags, from_flags, recipe
+from handray.recipes import PRESETS, RECIPES, recipe
 
 
 def parse(*arguments: str):

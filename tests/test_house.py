@@ -16,6 +16,7 @@ FLOORS = {
     "handray.models": 1,
     "handray.config": 2,
     "handray.recipes": 3,
+    "handray.flags": 4,
     "handray.search_space": 3,
     "handray.training": 3,
     "handray.data": 3,

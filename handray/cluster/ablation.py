@@ -8,15 +8,15 @@ from typing import Any
 import ray.tune
 
 from handray.cluster.asha import AshaByFold
-from handray.cluster.sweep import open_sweep
+from handray.cluster.sweep import Sweep
 from handray.config import Config, replaced
 from handray.data.augment import arguments
 from handray.data.radiographs import DataFolder
 from handray.reporting.ablation import BASELINE
 from handray.reporting.run_folder import RunFolder
-from handray.reporting.tracking import check_tracking, start_tracking
-from handray.reporting.trial_runs import track_trials
-from handray.reporting.trials import TRIALS, Trial, TrialRecord, load_records
+from handray.reporting.tracking import check_tracking
+from handray.reporting.trial_runs import begin, ending, track_trials
+from handray.reporting.trials import Trial, TrialRecord
 
 
 def run_ablation(
@@ -42,11 +42,8 @@ def run_ablation(
 
     """
     check_tracking()
-    sweep, origin = open_sweep(options, config, [config.data.size], data, home, len(trials))
-    home.claim(facts)
-    home.note(weights=origin)
-    tracker = start_tracking(home, facts, {})
-    past = load_records(home.path / TRIALS)
+    sweep = Sweep.of_trials(options, config, [config.data.size], data, home, len(trials))
+    tracker, past = begin(home, facts, sweep.origin)
 
     def about(record: TrialRecord) -> dict[str, Any]:
         its = replaced(config, record.trial.changes).data
@@ -60,15 +57,8 @@ def run_ablation(
     tune_config = ray.tune.TuneConfig(scheduler=AshaByFold(never_stopped, past))
     space = {"trial": ray.tune.grid_search([asdict(trial) for trial in trials])}
     track(past)
-    status = "FAILED"
-    try:
-        failures = sweep.run(
-            space, tune_config, len(trials), lambda record: track([record]), options.verbose
+    with ending(tracker) as failures:
+        failures |= sweep.run(
+            [config.data.size], space, tune_config, len(trials), lambda record: track([record])
         )
-        status = "FAILED" if failures else "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        tracker.end(["parent"], status)
     return failures

@@ -6,8 +6,8 @@ from typing import Any
 
 import ray
 
+from handray.cluster.fold import Decoded
 from handray.cluster.runtime import smallest_store
-from handray.config import Config
 from handray.data.feed import Source
 from handray.data.radiographs import DataFolder
 from handray.data.stream import (
@@ -32,30 +32,26 @@ class CountDecode:
         self.board.count_decode.remote()
 
 
-def is_streamed(configs: Sequence[Config], data: DataFolder) -> bool:
+def is_streamed(feed: str, sizes: Sequence[int], data: DataFolder) -> bool:
     """Whether images are decoded anew each epoch; prints which way, and why.
 
     Args:
-        configs: what is trained; images are kept once for each of their sizes.
+        feed: the config's: ``cached``, ``streamed`` or ``auto``.
+        sizes: sides of the model frame; images are kept once for each.
         data: what is decoded.
 
     """
-    images = len(data.train) + len(data.test)
-    config, classes = configs[0], len(data.class_names)
-    sizes = {one.data.size for one in configs}
+    images, classes = len(data.train) + len(data.test), len(data.class_names)
     needed = sum(images * Frame(size, classes).row_bytes for size in sizes)
     room = smallest_store() * STORE_SHARE
     fits = f"{needed / 2**30:.2f} GiB, the object store has {room / 2**30:.2f} GiB for them"
-    feed = config.cluster.feed
     streamed = feed == "streamed" or (feed == "auto" and needed > room)
     how = "Streaming {} images anew each epoch" if streamed else "Decoding {} images once a run"
     print(f"{how.format(images)} ({fits})")
     return streamed
 
 
-def open_source(
-    size: int, data: DataFolder, streamed: bool, board: Any
-) -> tuple[Source, float, float]:
+def open_source(size: int, data: DataFolder, streamed: bool, board: Any) -> Decoded:
     """Decoded rows of training and test images, and the training images' mean and std.
 
     Args:
@@ -82,7 +78,7 @@ def open_source(
     total = sum((sums[row] for row in range(len(data.train))), GraySums(0, 0, 0))
     mean, std = total.mean_std()
     print(f"Gray levels of the training images: mean {mean:.2f}, std {std:.2f} of 255")
-    return source, mean, std
+    return Decoded(source, mean, std)
 
 
 def _lines(board: Any, before: int, total: int) -> list[str]:

@@ -9,21 +9,17 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
-from numpy.typing import NDArray
 
 from handray.cluster.board import start_board
 from handray.cluster.decoding import open_source
-from handray.cluster.fold import FoldTask
 from handray.cluster.kfold import Listener, run_folds
-from handray.cluster.runtime import Plan
+from handray.cluster.setting import Setting
 from handray.cluster.storage import fetch_folder
-from handray.config import Config
-from handray.data.radiographs import DataFolder
 from handray.reporting.console import LiveLines, duration, progress_line
 from handray.reporting.results import conclude
 from handray.reporting.run_folder import (
@@ -39,30 +35,15 @@ from handray.reporting.run_folder import (
 from handray.reporting.tracking import Tracker
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """What is trained, from what, on what, and where it is kept."""
+class Experiment(Setting):
+    """A k-fold training in its setting."""
 
-    config: Config
-    data: DataFolder
-    fold_of: NDArray[Any]
-    """Fold of each training radiograph."""
-    home: RunFolder
-    storage: str
-    """Absolute path or URL where checkpoints are kept while folds train; all nodes reach it."""
-    weights: dict[str, Any] | None
-    """State dict that every fold starts from; None for a random start."""
-    shares: Plan
-    streamed: bool
-    """Images are decoded anew each epoch."""
-
-    def run(self, missing: Sequence[int], tracker: Tracker, verbose: bool) -> int:
+    def run(self, missing: Sequence[int], tracker: Tracker) -> int:
         """Train folds; once all are there, vote, score, and say where everything lies.
 
         Args:
             missing: folds that are wanted and aren't finished.
             tracker: with the parent run and the missing folds' runs started.
-            verbose: show Ray's own log.
 
         Returns:
             Exit code: 0 all folds are trained, 1 some failed.
@@ -71,7 +52,7 @@ class Experiment:
         started, before = time.monotonic(), self.home.notes().get("seconds", 0.0)
         folds = self.config.data.folds
         try:
-            failures = self._train(missing, tracker, verbose) if missing else {}
+            failures = self._train(missing, tracker) if missing else {}
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             with suppress(Exception):  # a full disk, a server gone: the first error is the news
@@ -111,33 +92,16 @@ class Experiment:
         print(_farewell(self.home, tracker, folds, seconds))
         return 0
 
-    def _train(self, folds: Sequence[int], tracker: Tracker, verbose: bool) -> dict[int, str]:
+    def _train(self, folds: Sequence[int], tracker: Tracker) -> dict[int, str]:
         """Train folds; fold to one sentence for those that failed."""
         board = start_board()
-        source, mean, std = open_source(self.config.data.size, self.data, self.streamed, board)
-        device = "one GPU" if self.shares.use_gpu else f"{self.shares.threads} CPU thread(s)"
+        decoded = open_source(self.config.data.size, self.data, self.streamed, board)
         print(
             f"Training {len(folds)} folds, {self.shares.at_once} at a time, "
-            f"{self.shares.ranks} rank(s) a fold, {device} a rank"
+            f"{self.shares.ranks} rank(s) a fold, {self.shares.device} a rank"
         )
-        weights = ray.put(self.weights) if self.weights else None
-        tasks = [
-            FoldTask(
-                fold=fold,
-                config=self.config,
-                class_names=self.data.class_names,
-                train=self.data.train,
-                test=self.data.test,
-                source=source,
-                fold_of=tuple(self.fold_of.tolist()),
-                mean=mean,
-                std=std,
-                weights=weights,
-                threads=self.shares.threads,
-                board=board,
-            )
-            for fold in folds
-        ]
+        task = self.task(decoded, board)
+        tasks = [replace(task, fold=fold) for fold in folds]
         training, told = set(folds), threading.Event()
         rounds = -(-len(folds) // self.shares.at_once)
 
@@ -159,7 +123,7 @@ class Experiment:
                 live.say(self._bring_home(fold, folder, tracker))
 
             listener = Listener(epoch_ended, fold_ended)
-            errors = run_folds(tasks, self.shares, self.storage, listener, verbose)
+            errors = run_folds(tasks, self.shares, self.storage, listener, self.verbose)
         failures = errors | ray.get(board.read.remote())[1]
         lost = [fold for fold in training if fold not in failures]
         return failures | dict.fromkeys(lost, "ended without a result; see why with -v")

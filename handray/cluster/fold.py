@@ -1,6 +1,7 @@
 """One rank of one fold without Ray: the network, its data, and what the loop asks of both."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,20 @@ from handray.training.precision import choose_precision, weakest
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState
 
+POST_SECONDS = 1.0
+"""Between two words to the board, which is read once a second."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Decoded rows of one size, with their gray levels."""
+
+    source: Source
+    """Row i is training image i; the rows of test images follow."""
+    mean: float
+    std: float
+    """Of the training images' gray levels, 0 .. 255."""
+
 
 @dataclass(frozen=True)
 class FoldTask:
@@ -38,13 +53,9 @@ class FoldTask:
     class_names: tuple[str, ...]
     train: tuple[Radiograph, ...]
     test: tuple[Radiograph, ...]
-    source: Source
-    """Row i is train[i]; row len(train) + j is test[j]."""
+    decoded: Decoded
     fold_of: tuple[int, ...]
     """Fold of each training radiograph."""
-    mean: float
-    std: float
-    """Of the training images' gray levels, 0 .. 255."""
     threads: int
     board: Any
     """What the driver reads; None without one."""
@@ -71,7 +82,7 @@ class FoldTraining:
         fold_of = np.array(task.fold_of)
         self.held_out = np.flatnonzero(fold_of == task.fold)
         self.feed = EpochFeed(
-            source=task.source,
+            source=task.decoded.source,
             rows=np.flatnonzero(fold_of != task.fold),
             augment=Augment.of(self.config.data),
             seed=self.config.train.seed,
@@ -84,12 +95,12 @@ class FoldTraining:
         model = self._model(weights)
         wanted = choose_precision(self.config.train.precision, ranks.device)
         self.precision = weakest(ranks.gathered(wanted))
-        normalise = Normalisation(task.mean, task.std)
+        normalise = Normalisation(task.decoded.mean, task.decoded.std)
         self.learner = Learner(
             self.config, task.class_names, normalise, self.precision, ranks, self._parallel(model)
         )
         self.predictor = Predictor(
-            task.source,
+            task.decoded.source,
             [*task.train, *task.test],
             len(task.class_names),
             normalise,
@@ -106,6 +117,7 @@ class FoldTraining:
         """This rank's held-out masks by the network that was validated last."""
         self.overlap: Overlap | None = None
         """What they score, over all ranks."""
+        self.posted = 0.0
 
     def fit(
         self,
@@ -115,6 +127,26 @@ class FoldTraining:
         """Train from where the state stands; see Surroundings for what is called when."""
         world = Surroundings(self.batches, self.feed.steps, self.validate, progress, checkpoint)
         fit(self.state, self.learner, world)
+
+    def post(self, key: Hashable, pace: Pace) -> None:
+        """Tell the board where this training is, by its key there, at most once a second."""
+        if time.monotonic() < self.posted + POST_SECONDS:
+            return
+        self.posted = time.monotonic()
+        state = self.state
+        word = {
+            "epoch": state.epoch + 1,
+            "step": state.step,
+            "steps": self.feed.steps,
+            "share": pace.progress(state.steps),
+            "seconds_left": pace.seconds_left(state.steps),
+            "images_per_s": state.step * self.config.train.batch / state.worked,
+            # The last step's loss is still under way.
+            "loss": state.loss_sum / (state.step - 1) if state.step > 1 else None,
+            "dice": state.history[-1]["dice"] if state.history else None,
+            "precision": f"{self.precision.name} ({self.precision.reason})",
+        }
+        self.task.board.post.remote(key, word)
 
     def validate(self, network: nn.Module) -> Overlap:
         """Pixel counts of a network over all held-out images, on every rank."""
@@ -158,19 +190,3 @@ def out_of_memory(config: Config) -> str:
         f"out of GPU memory at --size {config.data.size} with {config.rank_batch} images a pass: "
         "try --activation-checkpointing, a larger --accumulate, a smaller --size"
     )
-
-
-def word(training: FoldTraining, state: TrainState, pace: Pace) -> dict[str, Any]:
-    """Where a training is, for the board."""
-    return {
-        "epoch": state.epoch + 1,
-        "step": state.step,
-        "steps": training.feed.steps,
-        "share": pace.progress(state.steps),
-        "seconds_left": pace.seconds_left(state.steps),
-        "images_per_s": state.step * training.config.train.batch / state.worked,
-        # The last step's loss is still under way.
-        "loss": state.loss_sum / (state.step - 1) if state.step > 1 else None,
-        "dice": state.history[-1]["dice"] if state.history else None,
-        "precision": f"{training.precision.name} ({training.precision.reason})",
-    }

@@ -48,6 +48,11 @@ class Plan:
     """Threads that a rank computes with."""
     use_gpu: bool
 
+    @property
+    def device(self) -> str:
+        """What each rank computes on, for people."""
+        return "one GPU" if self.use_gpu else f"{self.threads} CPU thread(s)"
+
 
 def start_ray(verbose: bool) -> str:
     """Join RAY_ADDRESS or start Ray here; returns the line that says which, with its resources.

@@ -15,15 +15,14 @@ from optuna.trial import TrialState
 from ray.tune.search.optuna import OptunaSearch
 
 from handray.cluster.asha import AshaByFold
-from handray.cluster.sweep import open_sweep
+from handray.cluster.sweep import Sweep
 from handray.cluster.trial import trial_name
 from handray.config import Config, flatten
 from handray.data.radiographs import DataFolder
 from handray.reporting.run_folder import RunFolder
-from handray.reporting.tracking import check_tracking, start_tracking
-from handray.reporting.trial_runs import track_trials
-from handray.reporting.trials import TRIALS, load_records
-from handray.search_space import Choice, Space
+from handray.reporting.tracking import check_tracking
+from handray.reporting.trial_runs import begin, ending, track_trials
+from handray.search_space import Choice, Space, sizes_of
 
 STUDY = "optuna.db"
 FEWEST = 8
@@ -60,23 +59,17 @@ class Search:
 
         """
         check_tracking()
-        sizes = self.space["data.size"]
-        assert isinstance(sizes, Choice)
-        sweep, origin = open_sweep(
-            options, self.config, [int(size) for size in sizes.values], data, home, self.trials
-        )
-        home.claim(facts)
-        home.note(weights=origin)
-        tracker = start_tracking(home, facts, {})
-        past = load_records(home.path / TRIALS)
-        track_trials(tracker, past, data.class_names, lambda _: {})
+        sizes = sizes_of(self.config)
+        sweep = Sweep.of_trials(options, self.config, sizes, data, home, self.trials)
+        tracker, past = begin(home, facts, sweep.origin)
+        track_trials(tracker, past, data.class_names)
         study = self._study(home)
         _end_orphans(study, {r.trial.name: r.history[-1]["dice"] for r in past})
         missing = self.trials - ended(study)
-        status, failures = "FINISHED", {}
-        try:
+        with ending(tracker) as failures:
             if missing > 0:
-                failures = sweep.run(
+                failures |= sweep.run(
+                    sizes,
                     {"fold": self.fold},
                     ray.tune.TuneConfig(
                         search_alg=self._proposer(study, home),
@@ -85,14 +78,8 @@ class Search:
                         time_budget_s=60 * self.minutes if self.minutes else None,
                     ),
                     missing,
-                    lambda record: track_trials(tracker, [record], data.class_names, lambda _: {}),
-                    options.verbose,
+                    lambda record: track_trials(tracker, [record], data.class_names),
                 )
-        except BaseException as error:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            raise
-        finally:
-            tracker.end(["parent"], "FAILED" if failures else status)
         return failures
 
     def _study(self, home: RunFolder) -> optuna.Study:

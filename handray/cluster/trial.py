@@ -15,27 +15,14 @@ import ray
 import ray.tune
 import torch
 
-from handray.cluster.fold import FoldTask, FoldTraining, out_of_memory, word
+from handray.cluster.fold import Decoded, FoldTask, FoldTraining, out_of_memory
 from handray.cluster.storage import fetch_file, keep_file
 from handray.config import identity, replaced
-from handray.data.feed import Source
 from handray.reporting.trials import Trial, TrialRecord
 from handray.training.loop import TrainingFailureError
 from handray.training.pace import Pace
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState
-
-POST_SECONDS = 1.0
-"""Between two words to the board, which is read once a second."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Decoded rows of one size, with their gray levels."""
-
-    source: Source
-    mean: float
-    std: float
 
 
 @dataclass(frozen=True)
@@ -43,7 +30,7 @@ class Shared:
     """What all trials of a sweep have in common, sent to each of their processes."""
 
     task: FoldTask
-    """A trial's is this one with its own fold, config and source."""
+    """A trial's is this one with its own fold, config and decoded rows."""
     decoded: dict[int, Decoded]
     """By side of the model frame, pixels."""
     storage: str
@@ -75,14 +62,7 @@ def run_trial(settings: dict[str, Any], shared: Shared) -> None:
         raise RuntimeError(sentence)  # another try would meet it again
     config = replaced(shared.task.config, trial.changes)
     decoded = shared.decoded[config.data.size]
-    task = replace(
-        shared.task,
-        fold=trial.fold,
-        config=config,
-        source=decoded.source,
-        mean=decoded.mean,
-        std=decoded.std,
-    )
+    task = replace(shared.task, fold=trial.fold, config=config, decoded=decoded)
     try:
         with tempfile.TemporaryDirectory(prefix="handray-trial-") as folder:
             _Training(trial, task, shared.storage, Path(folder)).run()
@@ -103,9 +83,10 @@ class _Training:
         self.file = folder / "last.pt"
         self.training = FoldTraining(task, Ranks(device=device), weights)
         self.dice: list[torch.Tensor] = []
-        self.posted, self.saved = 0.0, time.monotonic()
+        self.saved = time.monotonic()
 
     def run(self) -> None:
+        """Train from this trial's checkpoint, where there is one, to the end."""
         if fetch_file(self.storage, checkpoint_name(self.trial), self.file):
             saved = torch.load(self.file, map_location="cpu", weights_only=True)
             # Another sweep's trial of this name, in a storage that outlived its run, is not ours.
@@ -121,10 +102,7 @@ class _Training:
 
     def _post(self, state: TrainState, pace: Pace) -> None:
         self.share = pace.progress(state.steps)
-        if time.monotonic() >= self.posted + POST_SECONDS:
-            self.posted = time.monotonic()
-            word_ = word(self.training, state, pace)
-            self.task.board.post.remote(self.trial.name, word_)
+        self.training.post(self.trial.name, pace)
 
     def _keep(self, state: TrainState, _is_best: bool) -> None:
         """After an epoch: hand over what it brought; now and then: a checkpoint."""

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from ray.train.torch import get_device
 from torch import nn
 
-from handray.cluster.fold import FoldTask, FoldTraining, out_of_memory, word
+from handray.cluster.fold import FoldTask, FoldTraining, out_of_memory
 from handray.data.radiographs import Radiograph
 from handray.inference.submission import Submission, write_submission
 from handray.masks.rle import RunRows
@@ -23,9 +22,6 @@ from handray.training.loop import TrainingFailureError
 from handray.training.pace import Pace
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState, load_network, save_network
-
-POST_SECONDS = 1.0
-"""Between two words to the board, which is read once a second."""
 
 
 def train_fold(settings: dict[str, Any]) -> None:
@@ -53,7 +49,6 @@ class Rank:
         weights = None if task.weights is None else ray.get(task.weights)
         self.task, self.ranks, self.config, self.folder = task, ranks, task.config, folder
         self.training = FoldTraining(task, ranks, weights)
-        self.posted = 0.0
 
     def run(self) -> None:
         """Train from the last checkpoint or from the start, then predict the test images."""
@@ -66,12 +61,9 @@ class Rank:
         self._predict_test(state.average.model)
         self._report(state, {"steps": state.steps, "finished": True})
 
-    def _post(self, state: TrainState, pace: Pace) -> None:
-        """Tell the board where this fold is."""
-        if self.ranks.rank or time.monotonic() < self.posted + POST_SECONDS:
-            return
-        self.posted = time.monotonic()
-        self.task.board.post.remote(self.task.fold, word(self.training, state, pace))
+    def _post(self, _: TrainState, pace: Pace) -> None:
+        if not self.ranks.rank:
+            self.training.post(self.task.fold, pace)
 
     def _keep(self, state: TrainState, is_best: bool) -> None:
         if is_best:
@@ -91,8 +83,8 @@ class Rank:
         about = {
             "config": dataclasses.asdict(self.config),
             "class_names": self.task.class_names,
-            "mean": self.task.mean,
-            "std": self.task.std,
+            "mean": self.task.decoded.mean,
+            "std": self.task.decoded.std,
             "size": self.config.data.size,
             "fold": self.task.fold,
             "epoch": record["epoch"],

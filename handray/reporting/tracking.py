@@ -99,9 +99,9 @@ class Tracker:
 
     def is_finished(self, key: str) -> bool:
         """Whether a run was ended as FINISHED, by this process or an earlier one."""
-        if key not in self.ids or not self._is_there(self.ids[key]):
-            return False
-        return bool(self.client.get_run(self.ids[key]).info.status == "FINISHED")
+        with suppress(MlflowException, KeyError):
+            return bool(self.client.get_run(self.ids[key]).info.status == "FINISHED")
+        return False
 
     def _is_there(self, run: str) -> bool:
         with suppress(MlflowException):

@@ -10,7 +10,7 @@ import ray.tune
 import torch
 
 from handray.cluster.asha import AshaByFold
-from handray.cluster.fold import FoldTask
+from handray.cluster.fold import Decoded, FoldTask
 from handray.cluster.sweep import Sweep, share_out
 from handray.cluster.trial import _Training
 from handray.config import ClusterConfig, Config, replaced
@@ -71,19 +71,21 @@ def swept(one_ray, phantoms, tmp_path_factory):
     shares = share_out(CONFIG.cluster, len(trials), False, [(2, 0)])
     sweep = Sweep(
         CONFIG,
-        (64,),
         data,
         fold_of,
         home,
         str(folder / "storage"),
         everywhere(len(data.class_names)),
+        "here",
         shares,
-        False,
+        streamed=False,
+        verbose=False,
     )
     (folder / "storage").mkdir()
     tune_config = ray.tune.TuneConfig(scheduler=AshaByFold({"poor-but-kept"}, [past(0, 0.005)]))
     heard: list[str] = []
     failures = sweep.run(
+        [64],
         {"trial": ray.tune.grid_search([asdict(trial) for trial in trials])},
         tune_config,
         len(trials),
@@ -152,10 +154,8 @@ def test_a_checkpoint_is_gone_on_with_by_the_same_trial_alone(one_ray, phantoms,
         class_names=data.class_names,
         train=data.train,
         test=(),
-        source=cache_rows(data.train, frame),
+        decoded=Decoded(cache_rows(data.train, frame), 35.0, 45.0),
         fold_of=tuple(assign_folds(data.train, CONFIG.data.folds, 0).tolist()),
-        mean=35.0,
-        std=45.0,
         threads=1,
         board=Board(),
         weights=None,

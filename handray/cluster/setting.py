@@ -1,0 +1,91 @@
+"""What trainings of one command have in common, folds and trials alike."""
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import ray
+from numpy.typing import NDArray
+
+from handray.cluster.decoding import is_streamed
+from handray.cluster.fold import Decoded, FoldTask
+from handray.cluster.runtime import Plan, start_ray
+from handray.cluster.storage import check_reach
+from handray.config import Config
+from handray.data.folds import assign_folds
+from handray.data.radiographs import DataFolder
+from handray.preparation import starting_weights, storage_of
+from handray.reporting.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained, from what, on what, and where it is kept."""
+
+    config: Config
+    data: DataFolder
+    fold_of: NDArray[Any]
+    """Fold of each training radiograph."""
+    home: RunFolder
+    storage: str
+    """Absolute path or URL where checkpoints are kept while they train; all nodes reach it."""
+    weights: dict[str, Any] | None
+    """State dict that every training starts from; None for a random start."""
+    origin: str
+    """Where it comes from."""
+    shares: Plan
+    streamed: bool
+    """Images are decoded anew each epoch."""
+    verbose: bool
+    """Show Ray's own log."""
+
+    @classmethod
+    def open(
+        cls,
+        options: Namespace,
+        config: Config,
+        sizes: Sequence[int],
+        data: DataFolder,
+        home: RunFolder,
+        share: Callable[[bool], Plan],
+    ) -> Self:
+        """Start Ray and find out how trainings share the machines.
+
+        Args:
+            options: of ``add_job_flags``.
+            config: of every training, or of a trial that changes nothing.
+            sizes: sides of the model frame that trainings ask for, pixels.
+            data: what is decoded.
+            home: the run's folder.
+            share: the plan, told whether images are streamed; asked once Ray runs.
+
+        Raises:
+            ValueError: folds, weights, a cluster, a storage or data that can't be used.
+
+        """
+        fold_of = assign_folds(data.train, config.data.folds, config.train.seed)
+        weights, origin = starting_weights(config, len(data.class_names), home)
+        print(start_ray(options.verbose))
+        streamed = is_streamed(config.cluster.feed, sizes, data)
+        shares = share(streamed)
+        storage = storage_of(options, home)
+        check_reach(storage, data.train[0].image_path)
+        return cls(
+            config, data, fold_of, home, storage, weights, origin, shares, streamed, options.verbose
+        )
+
+    def task(self, decoded: Decoded, board: Any) -> FoldTask:
+        """The training that holds out fold 0; others are this one with another fold."""
+        return FoldTask(
+            fold=0,
+            config=self.config,
+            class_names=self.data.class_names,
+            train=self.data.train,
+            test=self.data.test,
+            decoded=decoded,
+            fold_of=tuple(self.fold_of.tolist()),
+            threads=self.shares.threads,
+            board=board,
+            weights=ray.put(self.weights) if self.weights else None,
+        )
