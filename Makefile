@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_DATA := demo_hands
 
-.PHONY: demo install test lint
+.PHONY: demo install test faults lint
 
 demo: install
 	$(BIN)/python jobs/make_phantoms.py --people 40 --test-people 10 --size 1024 --out $(DEMO_DATA)
@@ -19,7 +19,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not faults'
+
+# Workers, drivers and Ray killed in the middle of jobs.
+faults: install
+	$(BIN)/python -m pytest -m faults
 
 lint: install
 	$(BIN)/ruff check .

@@ -28,8 +28,8 @@ class CountDecode:
         self.board = board
 
     def __call__(self, row: int) -> None:
-        """Count one row."""
-        self.board.count_decode.remote()
+        """Count one row; waits, so that what is decoded is counted whoever asks next."""
+        ray.get(self.board.count_decode.remote())
 
 
 def is_streamed(feed: str, sizes: Sequence[int], data: DataFolder) -> bool:

@@ -22,6 +22,8 @@ WORKER_ENV = {
 DRIVER_ENV = {
     # Tune's newer output prints tables whatever its verbosity.
     "RAY_AIR_NEW_OUTPUT": "0",
+    # Our records, curves and MLflow say it all; its own loggers also choke on a Dice of nan.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Ctrl-C ends the driver at once; what survives is on disk, and Tune's own state isn't needed.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Folds start a dozen small processes each, together: faster so, and not worth a warning.

@@ -65,7 +65,7 @@ class Search:
         track_trials(tracker, past, data.class_names)
         study = self._study(home)
         _end_orphans(study, {r.trial.name: r.history[-1]["dice"] for r in past})
-        missing = self.trials - ended(study)
+        missing = self.trials - len(past)
         with ending(tracker) as failures:
             if missing > 0:
                 failures |= sweep.run(

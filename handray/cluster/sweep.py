@@ -21,7 +21,7 @@ from handray.cluster.runtime import Plan, nodes, plan
 from handray.cluster.setting import Setting
 from handray.cluster.storage import drop_file
 from handray.cluster.trial import Shared, asked_for, checkpoint_name, run_trial
-from handray.config import ClusterConfig, Config
+from handray.config import ClusterConfig, Config, replaced
 from handray.data.radiographs import DataFolder
 from handray.reporting.console import LiveLines, duration, progress_line
 from handray.reporting.run_folder import RunFolder
@@ -124,7 +124,7 @@ class _Watch(ray.tune.Callback):
         self, board: Any, sweep: Sweep, ended: Callable[[TrialRecord], None], rounds: int
     ) -> None:
         self.board, self.ended, self.rounds = board, ended, rounds
-        self.home, self.storage = sweep.home, sweep.storage
+        self.home, self.storage, self.config = sweep.home, sweep.storage, sweep.config
         self.say: Callable[[str], None] = print
         self.told = False
         self.done: set[str] = set()
@@ -155,7 +155,8 @@ class _Watch(ray.tune.Callback):
             self.failures[name] = "ended without a result; see why with -v"
             return
         record.save(self.home.path / TRIALS)
-        drop_file(self.storage, checkpoint_name(record.trial))
+        config = replaced(self.config, record.trial.changes)
+        drop_file(self.storage, checkpoint_name(record.trial.fold, config))
         self.stopped += record.stopped_early
         how = f"stopped at {record.percent} %" if record.stopped_early else "finished"
         self.say(f"{name}  {how}: Dice {record.history[-1]['dice']:.4f}")

@@ -3,10 +3,9 @@
 It holds its GPU or CPUs itself, so that whatever ends the process gives them back at once.
 """
 
-import json
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 
 from handray.cluster.fold import Decoded, FoldTask, FoldTraining, out_of_memory
 from handray.cluster.storage import fetch_file, keep_file
-from handray.config import identity, replaced
+from handray.config import Config, identity, replaced, short_hash
 from handray.reporting.trials import Trial, TrialRecord
 from handray.training.loop import TrainingFailureError
 from handray.training.pace import Pace
@@ -49,9 +48,12 @@ def trial_name(number: int) -> str:
     return f"trial{number:04d}"
 
 
-def checkpoint_name(trial: Trial) -> str:
-    """The file of a trial's checkpoint in the storage."""
-    return f"{trial.name}.pt"
+def checkpoint_name(fold: int, config: Config) -> str:
+    """The file of a trial's checkpoint in the storage, by all that decides what is learnt.
+
+    A search that goes on gives a trial that was under way another name.
+    """
+    return f"{short_hash({'fold': fold, **identity(config)})}.pt"
 
 
 def run_trial(settings: dict[str, Any], shared: Shared) -> None:
@@ -80,25 +82,19 @@ class _Training:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         weights = None if task.weights is None else ray.get(task.weights)
         self.trial, self.task, self.storage = trial, task, storage
-        self.file = folder / "last.pt"
+        self.file = folder / checkpoint_name(task.fold, task.config)
         self.training = FoldTraining(task, Ranks(device=device), weights)
         self.dice: list[torch.Tensor] = []
         self.saved = time.monotonic()
 
     def run(self) -> None:
         """Train from this trial's checkpoint, where there is one, to the end."""
-        if fetch_file(self.storage, checkpoint_name(self.trial), self.file):
+        if fetch_file(self.storage, self.file.name, self.file):
             saved = torch.load(self.file, map_location="cpu", weights_only=True)
-            # Another sweep's trial of this name, in a storage that outlived its run, is not ours.
-            if saved["asked"] == self._asked():
-                self.training.state.load_state_dict(saved["state"])
-                self.dice = list(saved["dice"])
-                self._hand_over(self.training.state.history)
+            self.training.state.load_state_dict(saved["state"])
+            self.dice = list(saved["dice"])
+            self._hand_over(self.training.state.history)
         self.training.fit(self._post, self._keep)
-
-    def _asked(self) -> str:
-        """All that decides what is learnt, as text."""
-        return json.dumps([asdict(self.trial), identity(self.task.config)], sort_keys=True)
 
     def _post(self, state: TrainState, pace: Pace) -> None:
         self.share = pace.progress(state.steps)
@@ -128,7 +124,6 @@ class _Training:
             ray.tune.report({key: epoch[key] for key in ("percent", "dice", "epoch")})
 
     def _save(self, state: TrainState) -> None:
-        saved = {"asked": self._asked(), "state": state.state_dict(), "dice": self.dice}
-        torch.save(saved, self.file)
-        keep_file(self.file, self.storage, checkpoint_name(self.trial))
+        torch.save({"state": state.state_dict(), "dice": self.dice}, self.file)
+        keep_file(self.file, self.storage, self.file.name)
         self.saved = time.monotonic()

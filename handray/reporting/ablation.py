@@ -26,7 +26,7 @@ OTHER_SEED = "none, another seed"
 DRAWS = 4000
 COLUMNS = (
     "policy", "folds", "seeds", "dice", "difference", "low", "high", "inside_noise", "epochs_run",
-    "stopped_early",
+    "stopped_early", "noise_floor",
 )  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -58,14 +58,14 @@ class Pairs:
     trials: int
 
 
-def noise(policies: Mapping[str, Sequence[TrialRecord]]) -> Noise:
-    """The seed's part of a trial's Dice, from policies that ran to their end by several seeds."""
+def noise(policies: Mapping[str, Sequence[TrialRecord]], percent: int = 100) -> Noise:
+    """The seed's part of a trial's Dice, from policies that came so far by several seeds."""
     squares, freedom = 0.0, 0
     for records in policies.values():
         by_fold: dict[int, list[float]] = defaultdict(list)
         for record in records:
-            if not record.stopped_early:
-                by_fold[record.trial.fold].append(float(record.dice_NC(100).mean()))
+            if record.percent >= percent:
+                by_fold[record.trial.fold].append(float(record.dice_NC(percent).mean()))
         for dice in by_fold.values():
             squares += float(np.sum(np.square(np.array(dice) - np.mean(dice))))
             freedom += len(dice) - 1
@@ -140,11 +140,11 @@ def leaderboard(policies: Mapping[str, Sequence[TrialRecord]], data: DataFolder)
         data: whose training images the records' rows are.
 
     """
-    level, twins = noise(policies), policies[BASELINE]
+    twins = policies[BASELINE]
     compared = {name: (records, paired(records, twins)) for name, records in policies.items()}
     compared[OTHER_SEED] = (twins, reseeded(twins))
     table = [
-        _row(name, records, pairs, level, data)
+        _row(name, records, pairs, _floor(policies, records, pairs), data)
         for name, (records, pairs) in compared.items()
         if pairs is not None
     ]
@@ -153,7 +153,7 @@ def leaderboard(policies: Mapping[str, Sequence[TrialRecord]], data: DataFolder)
 
 
 def _row(
-    name: str, records: Sequence[TrialRecord], pairs: Pairs, level: Noise, data: DataFolder
+    name: str, records: Sequence[TrialRecord], pairs: Pairs, floor: float, data: DataFolder
 ) -> dict[str, object]:
     difference_N = pairs.difference_NC.mean(axis=1)
     difference = float(difference_N.mean())
@@ -167,10 +167,19 @@ def _row(
         "low": low,
         "high": high,
         # Without repeats the noise is unknown, and nothing can be said to stand out of it.
-        "inside_noise": low <= 0 <= high or not abs(difference) > level.floor(pairs.trials),
+        "inside_noise": low <= 0 <= high or not abs(difference) > floor,
         "epochs_run": min(len(record.history) for record in records),
         "stopped_early": any(record.stopped_early for record in records),
+        "noise_floor": floor,
     }
+
+
+def _floor(
+    policies: Mapping[str, Sequence[TrialRecord]], records: Sequence[TrialRecord], pairs: Pairs
+) -> float:
+    """The noise that a policy stands out of: early in the training there is more of it."""
+    level = noise(policies, min(record.percent for record in records))
+    return level.floor(pairs.trials)
 
 
 def by_slice(policies: Mapping[str, Sequence[TrialRecord]], data: DataFolder) -> pd.DataFrame:

@@ -57,8 +57,8 @@ def _picture(board: pd.DataFrame, level: Noise) -> bytes:
     figure = Figure(figsize=(8, 1.2 + 0.28 * len(board)), layout="constrained")
     axes = figure.subplots()
     if level.freedom:
-        floor = level.floor(2)
-        axes.axvspan(-floor, floor, color="0.9", label="noise of two seeds")
+        noise = board["noise_floor"]
+        axes.barh(board.index, 2 * noise, left=-noise, height=1, color="0.9", label="noise")
     axes.axvline(0, color="0.6", linewidth=1)
     for place, row in enumerate(board.to_dict("records")):
         colour = "0.5" if row["inside_noise"] else "tab:blue"

@@ -8,6 +8,22 @@ from pathlib import Path
 
 JOBS = Path(__file__).parents[2] / "jobs"
 
+SMALL_TRAINING = [
+    *("--model", "hrnet_small", "--size", "64", "--folds", "2", "--batch", "4", "--seed", "1"),
+    *("--weights", "none", "--augment", "flip", "--passes", "3", "--name", "small"),
+    *("--optimizer", "adamp", "--encoder-lr-factor", "0.5", "--class-weights", "Pisiform=2"),
+]
+
+SMALL_ABLATION = [
+    *("--preset", "demo", "--size", "64", "--epochs", "2", "--passes", "1", "--folds", "3"),
+    *("--policies", "flip", "--name", "small"),
+]
+
+SMALL_SEARCH = [
+    *("--preset", "demo", "--size", "64", "--epochs", "1", "--passes", "1", "--folds", "3"),
+    *("--only-fold", "1", "--name", "small", "--trials", "3"),
+]
+
 
 def start(job: str, *arguments: object, folder: Path, **environment: str) -> subprocess.Popen[str]:
     """A job in a process group of its own, started in ``folder``."""

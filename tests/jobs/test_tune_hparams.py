@@ -1,36 +1,24 @@
-"""jobs/tune_hparams.py as a user starts it: killed, gone on with, and its result trained."""
+"""jobs/tune_hparams.py as a user starts it: a search, its best config, and bad input."""
 
 import json
-import os
-import signal
 
 import optuna
 import pandas as pd
 import pytest
-from processes import JOBS, mlflow_runs, run, start, wait_for
+from processes import JOBS, mlflow_runs, run
+from processes import SMALL_SEARCH as SMALL
 
 from handray.config import flatten
+from handray.flags import from_flags
 from handray.recipes import small_ablation
-
-SMALL = [
-    *("--preset", "demo", "--size", "64", "--epochs", "1", "--passes", "1", "--folds", "3"),
-    *("--only-fold", "1", "--name", "small", "--trials", "3"),
-]
 
 
 @pytest.fixture(scope="module")
 def search(phantoms, tmp_path_factory):
-    """Three trials; the driver and all of Ray are killed after the first; then it ends."""
+    """Three trials on two CPUs."""
     folder = tmp_path_factory.mktemp("search")
-    records = folder / "runs/small/trials"
-    process = start("tune_hparams.py", *SMALL, "--data", phantoms, folder=folder)
-    wait_for(lambda: any(records.glob("trial*.npz")), process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    first = {path: path.stat().st_mtime_ns for path in records.glob("trial*.npz")}
     code, output = run("tune_hparams.py", *SMALL, "--data", phantoms, folder=folder)
     assert code == 0, output
-    assert all(path.stat().st_mtime_ns == at for path, at in first.items()), "not run again"
     return folder, output
 
 
@@ -59,17 +47,16 @@ def test_the_study_mlflow_and_the_table_agree_on_every_trial(search):
             ] == pytest.approx(value)
 
 
-def test_the_best_configuration_is_one_that_train_kfold_takes(search, phantoms):
+def test_the_best_configuration_is_one_that_train_kfold_takes(search, load_job, monkeypatch):
     folder, output = search
     best = json.loads((folder / "runs/small/best.json").read_text())
     table = pd.read_csv(folder / "runs/small/trials.csv")
     assert best["optim.lr"] == pytest.approx(table["optim.lr"][0])
     assert output.rstrip().endswith(f"--config {folder}/runs/small/best.json")
-    arguments = ["--config", "runs/small/best.json", "--data", phantoms, "--name", "of_best"]
-    code, output = run("train_kfold.py", *arguments, "--only-fold", 0, "--batch", 2, folder=folder)
-    assert code == 0, output
-    config = json.loads((folder / "runs/of_best/config.json").read_text())
-    assert {**best, "train.batch": 2}.items() <= config.items()
+    command = ["train_kfold.py", "--config", f"{folder}/runs/small/best.json", "--batch", "2"]
+    monkeypatch.setattr("sys.argv", command)
+    config = from_flags(load_job(JOBS / "train_kfold.py")._options())
+    assert {**best, "train.batch": 2}.items() <= flatten(config).items()
 
 
 @pytest.mark.parametrize(

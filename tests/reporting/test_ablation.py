@@ -86,6 +86,17 @@ def test_noise_is_the_pooled_deviation_over_seeds():
     assert math.isnan(Noise(math.nan, 0).floor(1))
 
 
+def test_a_stopped_policy_is_held_against_the_noise_at_its_own_percent():
+    # Half-way seeds are 0.4 apart, at the end they agree.
+    none = [record("none", seed, [[half] * 4, [0.9] * 4]) for seed, half in enumerate((0.1, 0.5))]
+    poor = [record("poor", seed, [[half] * 4]) for seed, half in enumerate((0.0, 0.4))]
+    board = leaderboard({"none": none, "poor": poor}, folder()).set_index("policy")
+    # Both policies' deviation is 0.4 / sqrt(2); half of 2 seeds' freedom comes from each.
+    expected = 4.3027 * math.sqrt(2 * 0.2**2 * 2 / 2)
+    assert board.loc["poor", "noise_floor"] == pytest.approx(expected, rel=1e-4)
+    assert board.loc["none", "noise_floor"] == pytest.approx(0)
+
+
 def test_the_interval_agrees_with_scipys_where_every_image_is_a_person():
     values = np.random.default_rng(3).normal(0.3, 0.1, 60)
     ours = bootstrap_interval(values, np.arange(60))
