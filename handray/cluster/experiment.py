@@ -20,18 +20,10 @@ from handray.cluster.decoding import open_source
 from handray.cluster.kfold import Listener, run_folds
 from handray.cluster.setting import Setting
 from handray.cluster.storage import fetch_folder
+from handray.inference.members import OUT_OF_FOLD, OUTPUT
 from handray.reporting.console import LiveLines, duration, progress_line
 from handray.reporting.results import conclude
-from handray.reporting.run_folder import (
-    HISTORY,
-    LAST,
-    OUT_OF_FOLD,
-    OUTPUT,
-    OVERLAY,
-    RunFolder,
-    best_epoch,
-    write_json,
-)
+from handray.reporting.run_folder import HISTORY, LAST, OVERLAY, RunFolder, best_epoch, write_json
 from handray.reporting.tracking import Tracker
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from handray.data.feed import Sample, Source
 from handray.data.order import rank_rows
 from handray.data.radiographs import Radiograph
-from handray.inference.predict import runs_from_logits
+from handray.inference.predict import runs_at_levels
 from handray.inference.score import truth_rows
 from handray.masks.algebra import areas, intersection_areas
 from handray.masks.rle import RunRows
@@ -52,11 +52,21 @@ class Predictor:
         self.normalise, self.precision, self.ranks = normalise, precision, ranks
         self._truth: dict[int, RunRows] = {}
 
-    def predict(self, model: nn.Module, rows: Rows) -> dict[int, RunRows]:
-        """Masks of this rank's share of the rows, in the source frame, by row."""
+    def predict(
+        self, model: nn.Module, rows: Rows, levels: Sequence[float] = (0.5,)
+    ) -> dict[int, RunRows]:
+        """Masks of this rank's share of the rows, in the source frame, by row.
+
+        Args:
+            model: the network.
+            rows: all ranks'.
+            levels: probabilities that pixels must exceed; a row has the masks of all classes at
+                the first, then at the next.
+
+        """
         mine = rows[rank_rows(len(rows), self.ranks.rank, self.ranks.count)]
         samples = self.source.samples(mine.tolist())
-        return {sample.row: self._masks(model, sample) for sample in samples}
+        return {sample.row: self._masks(model, sample, levels) for sample in samples}
 
     def gathered(self, masks: dict[int, RunRows], rows: Rows) -> list[RunRows]:
         """Every rank's masks, in the order of ``rows``, on every rank.
@@ -84,13 +94,14 @@ class Predictor:
         )
         return joined(self.ranks.gathered(counts), rows)
 
-    def _masks(self, model: nn.Module, sample: Sample) -> RunRows:
+    def _masks(self, model: nn.Module, sample: Sample, levels: Sequence[float]) -> RunRows:
         image = self.images[sample.row]
         pixels_1HW = torch.from_numpy(sample.image_HW.copy())[None].to(self.ranks.device)
         with torch.inference_mode(), self.precision.autocast():
             logits_1CHW = model(self.normalise(pixels_1HW))
         logits_CHW = logits_1CHW[0].float().cpu().contiguous().numpy()
-        return RunRows.join(runs_from_logits(logits_CHW, (image.height, image.width)))
+        nested = runs_at_levels(logits_CHW, (image.height, image.width), levels)
+        return RunRows.join([runs for level in nested for runs in level])
 
     def _label(self, row: int) -> RunRows:
         if row not in self._truth:

@@ -102,7 +102,8 @@ class Sweep(Setting):
             tuner.fit()
         failures, decodes = watch.failures, ray.get(board.read.remote())[2]
         if not self.streamed:
-            print(f"{decodes} images were decoded for {len(watch.done)} trials")
+            trials = len(watch.done)
+            print(f"{decodes} images were decoded for {trials} trial{'s' * (trials > 1)}")
         if not failures and "://" not in self.storage:
             shutil.rmtree(self.storage, ignore_errors=True)
         return failures

@@ -15,9 +15,11 @@ from torch import nn
 
 from handray.cluster.fold import FoldTask, FoldTraining, out_of_memory
 from handray.data.radiographs import Radiograph
+from handray.inference.levels import LEVELS, MIDDLE, levels_beside, write_levels
+from handray.inference.members import OUT_OF_FOLD, OUTPUT
 from handray.inference.submission import Submission, write_submission
 from handray.masks.rle import RunRows
-from handray.reporting.run_folder import BEST, HISTORY, LAST, OUT_OF_FOLD, OUTPUT, write_json
+from handray.reporting.run_folder import BEST, HISTORY, LAST, write_json
 from handray.training.loop import TrainingFailureError
 from handray.training.pace import Pace
 from handray.training.ranks import Ranks
@@ -51,14 +53,14 @@ class Rank:
         self.training = FoldTraining(task, ranks, weights)
 
     def run(self) -> None:
-        """Train from the last checkpoint or from the start, then predict the test images."""
+        """Train from the last checkpoint or from the start, then predict by the best network."""
         state = self.training.state
         if checkpoint := ray.train.get_checkpoint():
             checkpoint.to_directory(str(self.folder))
             saved = torch.load(self.folder / LAST, map_location="cpu", weights_only=True)
             state.load_state_dict(saved)
         self.training.fit(self._post, self._keep)
-        self._predict_test(state.average.model)
+        self._predict(state.average.model)
         self._report(state, {"steps": state.steps, "finished": True})
 
     def _post(self, _: TrainState, pace: Pace) -> None:
@@ -78,7 +80,8 @@ class Rank:
         if self.ranks.rank:
             return
         if len(rows):
-            self._write_csv(OUT_OF_FOLD, [self.task.train[row] for row in rows], masks)
+            submission = self._submission([self.task.train[row] for row in rows], masks)
+            write_submission(self.folder / OUT_OF_FOLD, submission)
         record = state.history[-1]
         about = {
             "config": dataclasses.asdict(self.config),
@@ -93,27 +96,30 @@ class Rank:
         }
         save_network(self.folder / BEST, state.average.model, about)
 
-    def _predict_test(self, average: nn.Module) -> None:
-        """Write the test images' masks by the best network; every rank calls this."""
+    def _predict(self, average: nn.Module) -> None:
+        """Write what the best network says of held-out and test images; every rank calls this."""
         best = copy.deepcopy(average)
         if not self.ranks.rank:
             best.load_state_dict(load_network(self.folder / BEST)[0])
         self.ranks.share(best)
-        rows = len(self.task.train) + np.arange(len(self.task.test))
-        predictor = self.training.predictor
-        masks = predictor.gathered(predictor.predict(best, rows), rows)
-        if masks and not self.ranks.rank:
-            self._write_csv(OUTPUT, self.task.test, masks)
+        test = len(self.task.train) + np.arange(len(self.task.test))
+        for name, rows in ((OUT_OF_FOLD, self.training.held_out), (OUTPUT, test)):
+            predictor = self.training.predictor
+            masks = predictor.gathered(predictor.predict(best, rows, LEVELS), rows)
+            if masks and not self.ranks.rank:
+                images = [predictor.images[row] for row in rows.tolist()]
+                levels = [self._submission(images, level) for level in _by_level(masks)]
+                write_levels(levels_beside(self.folder / name), levels)
+                write_submission(self.folder / name, levels[MIDDLE])
 
-    def _write_csv(self, name: str, images: Sequence[Radiograph], masks: Sequence[RunRows]) -> None:
-        submission = Submission(
+    def _submission(self, images: Sequence[Radiograph], masks: Sequence[RunRows]) -> Submission:
+        return Submission(
             tuple(image.name for image in images),
             self.task.class_names,
             RunRows.stack(masks),
             sizes_hw=np.array([(image.height, image.width) for image in images], np.int64),
             source={"fold": self.task.fold, "model": self.config.model.model},
         )
-        write_submission(self.folder / name, submission)
 
     def _report(self, state: TrainState, metrics: dict[str, Any]) -> None:
         """Hand the fold's folder to Ray Train, which copies it; all ranks meet here."""
@@ -123,3 +129,10 @@ class Rank:
         torch.save(state.state_dict(), self.folder / LAST)
         write_json(self.folder / HISTORY, state.history)
         ray.train.report(metrics, ray.train.Checkpoint.from_directory(self.folder))
+
+
+def _by_level(masks: Sequence[RunRows]) -> list[list[RunRows]]:
+    """The images' masks of each level, from the masks of all levels of each image."""
+    classes = len(masks[0]) // len(LEVELS)
+    firsts = range(0, classes * len(LEVELS), classes)
+    return [[one.part(first, first + classes) for one in masks] for first in firsts]

@@ -6,9 +6,10 @@ Votes are counted on runs, all rows of many images in one sweep; no pixel is dra
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handray.inference.submission import Submission
-from handray.masks.algebra import vote_rows
+from handray.masks.algebra import vote_levels
 from handray.masks.rle import RunRows
 
 DEFAULT_FRACTION = 0.7
@@ -37,32 +38,74 @@ def votes_needed(members: int, votes: int | None = None, fraction: float | None 
     return max(1, int(round(fraction * members, 9)))
 
 
-def vote_submissions(members: Sequence[Submission], needed: int) -> Submission:
+def vote_submissions(
+    members: Sequence[Submission],
+    needed: float | NDArray[np.float64],
+    weights: Sequence[float] | None = None,
+) -> Submission:
     """The submission of all pixels that at least `needed` members have.
 
-    Images and classes are in the order of the first member whose file was in order. Identical to
-    decoding every mask, summing, `>= needed`, encoding. Raises ValueError for no members, and where
-    members differ in images, classes or sizes, naming the first difference.
+    `needed` is for all classes or (classes,), in the order of `first_in_order`'s; `weights` is what
+    each member counts for, 1 by default. Images and classes are in that member's order. Identical
+    to decoding every mask, summing, `>= needed`, encoding. Raises ValueError for no members, and
+    where members differ in images, classes or sizes, naming the first difference.
     """
+    return _vote(members, [needed], weights)[0]
+
+
+def average_levels(members: Sequence[Sequence[Submission]]) -> list[Submission]:
+    """The levels of the members' mean probability, as far as their own levels tell it.
+
+    A pixel of the mean's level l is held by l times as many levels as there are members.
+    """
+    flat = [level for member in members for level in member]
+    return _vote(flat, [len(members) * (level + 1) for level in range(len(members[0]))], None)
+
+
+def first_in_order(members: Sequence[Submission]) -> Submission:
+    """The member whose order of images and classes counts; raises ValueError for none."""
     if not members:
         raise ValueError("an ensemble needs at least one member; name CSVs or runs")
-    reference = next((member for member in members if not member.reordered), members[0])
+    return next((member for member in members if not member.reordered), members[0])
+
+
+def aligned(members: Sequence[Submission]) -> list[RunRows]:
+    """All members' rows in the order of `first_in_order`; raises ValueError where they differ."""
+    reference = first_in_order(members)
     for member in members:
         _check_same(reference, member)
-    tables = [_rows_as_in(reference, member) for member in members]
-    parts = [
-        vote_rows([rows.part(first, last) for rows in tables], needed)
-        for first, last in _chunks(tables)
-    ]
+    return [_rows_as_in(reference, member) for member in members]
+
+
+def _vote(
+    members: Sequence[Submission],
+    levels: Sequence[float | NDArray[np.float64]],
+    weights: Sequence[float] | None,
+) -> list[Submission]:
+    """A submission for each number of votes."""
+    reference, tables = first_in_order(members), aligned(members)
+    classes = len(reference.class_names)
+    parts: list[list[RunRows]] = [[] for _ in levels]
+    for first, last in _chunks(tables):
+        class_R = np.arange(first, last) % classes
+        voted = vote_levels(
+            [rows.part(first, last) for rows in tables],
+            [level[class_R] if isinstance(level, np.ndarray) else level for level in levels],
+            weights,
+        )
+        for part, rows in zip(parts, voted, strict=True):
+            part.append(rows)
     known = [member for member in members if member.sizes_hw is not None]
-    return Submission(
-        image_names=reference.image_names,
-        class_names=reference.class_names,
-        rows=RunRows.stack(parts),
-        sizes_hw=_sizes_as_in(reference, known[0]) if known else None,
-        source={"votes_needed": needed, "members": [member.name for member in members]},
-        name=f"vote of {len(members)}",
-    )
+    return [
+        Submission(
+            image_names=reference.image_names,
+            class_names=reference.class_names,
+            rows=RunRows.stack(part),
+            sizes_hw=_sizes_as_in(reference, known[0]) if known else None,
+            name=f"vote of {len(members)}",
+        )
+        for part in parts
+    ]
 
 
 def _check_same(reference: Submission, member: Submission) -> None:

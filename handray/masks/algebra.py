@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from handray.masks.rle import RunRows, Runs
 
+Needed = float | NDArray[np.float64]
+"""Votes that a pixel needs: the same in all rows, or (rows,)."""
+
 SMOOTH = 1e-4
 """The competition's addend in Dice: empty against empty is 1."""
 
@@ -53,46 +56,67 @@ def union(members: Sequence[Runs]) -> Runs:
     return vote(members, 1)
 
 
-def vote(
-    members: Sequence[Runs], votes_needed: float, weights: Sequence[float] | None = None
-) -> Runs:
-    """Pixels that at least `votes_needed` of the masks have; see vote_rows."""
-    return vote_rows([RunRows.join([runs]) for runs in members], votes_needed, weights).bounds
+def vote(members: Sequence[Runs], needed: float, weights: Sequence[float] | None = None) -> Runs:
+    """Pixels that at least `needed` of the masks have; see vote_rows."""
+    return vote_rows([RunRows.join([runs]) for runs in members], needed, weights).bounds
 
 
 def vote_rows(
-    members: Sequence[RunRows], votes_needed: float, weights: Sequence[float] | None = None
+    members: Sequence[RunRows], needed: Needed, weights: Sequence[float] | None = None
 ) -> RunRows:
-    """Row by row, the pixels where the members' weights (1 each by default) sum to `votes_needed`.
+    """Row by row, the pixels where the members' weights (1 each by default) sum to `needed`.
 
     One sorted sweep of +1 and -1 at the run boundaries; row r's pixels are moved by r times a
     stride that no run reaches, so that one sweep serves all rows. Weights are summed in float64 in
-    the members' order. Raises ValueError for no members, unequal numbers of rows, votes_needed <=
-    0, negative weights.
+    the members' order. Raises ValueError for no members, unequal numbers of rows, needed <= 0,
+    negative weights.
     """
-    _check_vote(members, votes_needed, weights)
+    return vote_levels(members, [needed], weights)[0]
+
+
+def vote_levels(
+    members: Sequence[RunRows], levels: Sequence[Needed], weights: Sequence[float] | None = None
+) -> list[RunRows]:
+    """`vote_rows` for several numbers of votes, in one sweep."""
+    _check_vote(members, levels, weights)
     row_count = len(members[0])
     stride = 1 + max((int(m.bounds.max()) for m in members if len(m.bounds)), default=0)
     keys, code_bits = _sorted_boundaries(members, stride, named=weights is not None)
     support = _support(keys, code_bits, weights)
-    inside = np.zeros(len(keys) + 1, np.bool_)
-    np.greater_equal(support, votes_needed, out=inside[1:])
-    edges = keys[np.flatnonzero(inside[1:] != inside[:-1])] >> code_bits
+    positions = keys >> code_bits
+    del keys
+    return [_rows_of(positions, support, needed, stride, row_count) for needed in levels]
+
+
+def _rows_of(
+    positions: NDArray[np.int64],
+    support: NDArray[np.int32] | NDArray[np.float64],
+    needed: Needed,
+    stride: int,
+    row_count: int,
+) -> RunRows:
+    if isinstance(needed, np.ndarray):
+        needed = needed[positions // stride]
+    inside = np.zeros(len(positions) + 1, np.bool_)
+    np.greater_equal(support, needed, out=inside[1:])
+    edges = positions[np.flatnonzero(inside[1:] != inside[:-1])]
     # Where one member's run ends and another's starts, the support peaks for no pixel at all.
-    kept = np.repeat(edges[0::2] < edges[1::2], 2)
-    edges = edges[kept]
+    edges = edges[np.repeat(edges[0::2] < edges[1::2], 2)]
     firsts = np.searchsorted(edges, np.arange(row_count + 1, dtype=np.int64) * stride)
     return RunRows((edges % stride).astype(np.int32), firsts.astype(np.int64))
 
 
 def _check_vote(
-    members: Sequence[RunRows], votes_needed: float, weights: Sequence[float] | None
+    members: Sequence[RunRows], levels: Sequence[Needed], weights: Sequence[float] | None
 ) -> None:
     counts = [len(member) for member in members]
     if not counts or len(set(counts)) > 1:
         raise ValueError(f"a vote needs members with equally many rows, got rows {counts}")
-    if not votes_needed > 0:
-        raise ValueError(f"votes_needed must be above 0, got {votes_needed}")
+    for needed in levels:
+        if not np.all(np.asarray(needed) > 0):
+            raise ValueError(f"votes that are needed must be above 0, got {needed}")
+        if isinstance(needed, np.ndarray) and needed.shape != (counts[0],):
+            raise ValueError(f"expected votes for {counts[0]} rows, got {needed.shape}")
     if weights is not None and (len(weights) != len(members) or not all(w >= 0 for w in weights)):
         raise ValueError(f"expected {len(members)} weights of 0 or more, got {list(weights)}")
 

@@ -1,26 +1,30 @@
 """What a finished k-fold training shows: voted masks, scores, a table, a picture, a summary."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from handray.data.radiographs import DataFolder, read_image, read_truth
-from handray.inference.ensemble import vote_submissions, votes_needed
+from handray.inference.ensemble import average_levels, vote_submissions, votes_needed
+from handray.inference.levels import levels_beside, read_levels, write_levels
+from handray.inference.members import OUT_OF_FOLD, OUTPUT
 from handray.inference.score import score
 from handray.inference.submission import Submission, read_submission, write_submission
 from handray.masks.rle import RunRows
 from handray.reporting.console import dice_table
 from handray.reporting.overlay import draw_overlay, save_sheet
-from handray.reporting.run_folder import OUT_OF_FOLD, OUTPUT, OVERLAY, RunFolder, best_epoch
+from handray.reporting.run_folder import OVERLAY, RunFolder, best_epoch
 
 PICTURES = 3
 """Radiographs in the overlay picture."""
 
 
 def conclude(data: DataFolder, run: RunFolder, folds: int, seconds: float) -> dict[str, Any]:
-    """Vote and score the folds; leaves output.csv, oof.csv and overlay.png.
+    """Vote and score the folds; leaves output.csv, oof.csv, the levels of both, and
+    overlay.png.
 
     Args:
         data: what was trained on.
@@ -39,15 +43,25 @@ def conclude(data: DataFolder, run: RunFolder, folds: int, seconds: float) -> di
     fold_dice: list[float] = []
     class_dice: dict[str, float] = {}
     if folds > 1:
-        shown = _out_of_fold(data, homes)
+        shown = _out_of_fold(data, [_read(home, OUT_OF_FOLD) for home in homes])
         write_submission(run.path / OUT_OF_FOLD, shown)
+        levels = zip(
+            *(read_levels(levels_beside(home / OUT_OF_FOLD)) for home in homes), strict=True
+        )
+        write_levels(
+            levels_beside(run.path / OUT_OF_FOLD), [_out_of_fold(data, level) for level in levels]
+        )
         overlap = score(shown, {image.name: image.polygons for image in data.train})
         class_dice = dict(zip(data.class_names, overlap.dice_C().tolist(), strict=True))
         fold_dice = [best_epoch(home)["dice"] for home in homes]
         numbers["oof_dice_mean"] = overlap.dice()
     if data.test:
-        shown = _vote(homes)
+        votes = votes_needed(folds)
+        shown = vote_submissions([_read(home, OUTPUT) for home in homes], votes)
+        shown = replace(shown, source={"job": "train_kfold", "folds": folds, "votes_needed": votes})
         write_submission(run.path / OUTPUT, shown)
+        members = [read_levels(levels_beside(home / OUTPUT)) for home in homes]
+        write_levels(levels_beside(run.path / OUTPUT), average_levels(members))
         truth = read_truth(data.root, data)
         if truth and len(truth) == len(data.test):
             numbers["test_dice_mean"] = score(shown, truth).dice()
@@ -62,15 +76,12 @@ def conclude(data: DataFolder, run: RunFolder, folds: int, seconds: float) -> di
     }
 
 
-def _vote(homes: Sequence[Path]) -> Submission:
-    """The folds' test masks, voted by the source team's rule."""
-    members = [read_submission(home / OUTPUT, name=home.name) for home in homes]
-    return vote_submissions(members, votes_needed(len(members)))
+def _read(home: Path, name: str) -> Submission:
+    return read_submission(home / name, name=home.name)
 
 
-def _out_of_fold(data: DataFolder, homes: Sequence[Path]) -> Submission:
+def _out_of_fold(data: DataFolder, parts: Sequence[Submission]) -> Submission:
     """Every training image's masks by the network that hasn't seen it, in the folder's order."""
-    parts = [read_submission(home / OUT_OF_FOLD, name=home.name) for home in homes]
     classes = len(data.class_names)
     stacked = RunRows.stack([part.rows for part in parts])
     names = [name for part in parts for name in part.image_names]
@@ -82,7 +93,7 @@ def _out_of_fold(data: DataFolder, homes: Sequence[Path]) -> Submission:
         data.class_names,
         stacked.take(number * classes + c for number in order for c in range(classes)),
         sizes_hw=np.array(sizes, np.int64)[order],
-        source={"out_of_fold": len(homes)},
+        source={"job": "train_kfold", "out_of_fold": len(parts)},
         name="out of fold",
     )
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 LAST, BEST, HISTORY = "last.pt", "best.pt", "history.json"
-OUT_OF_FOLD, OUTPUT, OVERLAY = "oof.csv", "output.csv", "overlay.png"
-"""Files of a finished fold; all but output.csv, of the test images, of one under way as well."""
+OVERLAY = "overlay.png"
+"""Files of a fold, and the picture of a run."""
 RUNS = "runs"
 """Folder of all runs, beside the job that makes them."""
 

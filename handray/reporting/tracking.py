@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shutil
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +20,10 @@ from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from handray.reporting.run_folder import BEST, OUTPUT, RUNS, RunFolder
+from handray.inference.levels import levels_beside
+from handray.inference.members import OUT_OF_FOLD, OUTPUT
+from handray.inference.submission import json_beside
+from handray.reporting.run_folder import BEST, RUNS, RunFolder
 
 EXPERIMENT = "handray"
 CURVES = ("loss", "dice", "lr", "images_per_s", "wait_share")
@@ -34,14 +39,8 @@ class Tracker:
 
     def __init__(self, home: RunFolder) -> None:
         """Open the tracking store; ``home`` names the runs and remembers their ids."""
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        uri = tracking_uri()
-        if uri.startswith("sqlite:"):
-            _local_store().mkdir(parents=True, exist_ok=True)
-        self.uri, self.home = uri, home
-        self.client = MlflowClient(tracking_uri=uri)
-        self.experiment = _experiment(self.client, uri)
+        self.uri, self.home = tracking_uri(), home
+        self.client, self.experiment = _open()
         self.ids: dict[str, str] = home.notes().get("mlflow", {})
 
     def start(self, key: str, facts: dict[str, Any], tags: dict[str, str]) -> str:
@@ -154,12 +153,13 @@ def start_tracking(
     return tracker
 
 
-def download_submission(run_id: str, into: Path) -> Path:
-    """Fetch the output.csv of a run, parent or fold, with its JSON beside it.
+def download_submission(run_id: str, into: Path, levels: bool = False) -> Path:
+    """Fetch the output.csv of a run, parent or fold, and what lies beside it.
 
     Args:
         run_id: MLflow's id.
         into: an existing folder.
+        levels: fetch the levels as well, where the run has them.
 
     Returns:
         Path of the CSV.
@@ -173,9 +173,40 @@ def download_submission(run_id: str, into: Path) -> Path:
     if OUTPUT not in names:
         name = run.info.run_name
         raise ValueError(f"--runs {run_id} ({name}) has no {OUTPUT}; did its training finish?")
-    for artifact in names & {OUTPUT, "output.json"}:
+    results = [Path(OUTPUT), Path(OUT_OF_FOLD)]
+    wanted = [*results, *map(json_beside, results)]
+    if levels:
+        wanted += map(levels_beside, results)
+    for artifact in names & set(map(str, wanted)):
         client.download_artifacts(run_id, artifact, str(into))
     return into / OUTPUT
+
+
+def track_ensemble(result: Path, source: dict[str, Any], numbers: dict[str, float]) -> str:
+    """Make an MLflow run of a vote, which is a member for other votes in turn; its id.
+
+    Args:
+        result: the CSV; it and the JSON beside it are kept as artifacts.
+        source: what that JSON says; its members become tags.
+        numbers: metrics, such as ``oof_dice_mean``.
+
+    """
+    client, experiment = _open()
+    members = enumerate(source["members"].items())
+    tags = {f"member/{n}": str(about["run"] or name) for n, (name, about) in members}
+    tags |= {"job": source["job"]}
+    run = client.create_run(experiment, tags=tags, run_name=f"ensemble-{result.stem}")
+    params = [Param(key, str(value)) for key, value in source.items() if key != "members"]
+    now = int(1000 * time.time())
+    metrics = [Metric(name, value, now, 0) for name, value in numbers.items()]
+    client.log_batch(run.info.run_id, metrics=metrics, params=params)
+    with tempfile.TemporaryDirectory(prefix="handray-") as folder:
+        copy = Path(folder) / OUTPUT
+        shutil.copy(result, copy)
+        shutil.copy(json_beside(result), json_beside(copy))
+        client.log_artifacts(run.info.run_id, folder)
+    client.set_terminated(run.info.run_id, "FINISHED")
+    return str(run.info.run_id)
 
 
 def download_checkpoint(run_id: str, into: Path) -> Path:
@@ -237,6 +268,17 @@ def _find_run(option: str, run_id: str) -> tuple[MlflowClient, Run]:
         return client, client.get_run(run_id)
     except MlflowException as error:
         raise ValueError(f"{option} {run_id}: no such run at {uri}; {remedy}") from error
+
+
+def _open() -> tuple[MlflowClient, str]:
+    """A client of the tracking store, and the experiment's id there."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    uri = tracking_uri()
+    if uri.startswith("sqlite:"):
+        _local_store().mkdir(parents=True, exist_ok=True)
+    client = MlflowClient(tracking_uri=uri)
+    return client, _experiment(client, uri)
 
 
 def _sqlite_file(uri: str) -> Path:

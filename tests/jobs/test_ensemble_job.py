@@ -1,17 +1,24 @@
 """jobs/ensemble.py from the outside: files in, one CSV or one sentence out."""
 
+import hashlib
 import json
 import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from processes import mlflow_runs
 
-from handray.inference.submission import json_beside, read_submission
+from handray.data.radiographs import read_folder, read_truth
+from handray.inference.levels import levels_beside, write_levels
+from handray.inference.score import score, truth_rows
+from handray.inference.submission import Submission, json_beside, read_submission, write_submission
+from handray.masks.rle import RunRows, encode
 
 JOB = Path(__file__).parents[2] / "jobs" / "ensemble.py"
 HEADER = "image_name,class,rle\n"
@@ -117,22 +124,119 @@ def test_sizes_come_from_json_then_data_then_image_size(job, folder, monkeypatch
     assert sizes("--data", "data") == [[4, 4], [5, 5]]
 
 
-def test_runs_and_csvs_mix_and_run_ids_may_be_split_by_commas(job, folder, monkeypatch, capsys):
-    asked = []
-
-    def download(run_id, into):
-        asked.append(run_id)
-        (into / "output.csv").write_text(C)
-        return into / "output.csv"
-
-    tracking = type(sys)("handray.reporting.tracking")
-    tracking.download_submission = download
-    monkeypatch.setitem(sys.modules, "handray.reporting.tracking", tracking)
+def test_runs_and_csvs_mix_and_a_tracked_vote_is_a_member_for_others(
+    job, folder, monkeypatch, capsys
+):
     monkeypatch.chdir(folder)
-    job.main(["--runs", "r1,r2", "r3", "--csv", "a.csv", "--votes", "3"])
-    assert asked == ["r1", "r2", "r3"]
-    assert "3 or more of 4 votes: a.csv, run r1, run r2, run r3" in capsys.readouterr().out
-    assert (folder / "output.csv").read_text() == C.replace("x.png,Ulna,", "x.png,Ulna,")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    runs = []
+    for name in ("b.csv", "c.csv"):
+        job.main(["--csv", name, "--track", "--out", "alone.csv"])
+        runs.append(capsys.readouterr().out.split()[-1])
+    job.main(["--runs", ",".join(runs), "--csv", "a.csv", "--votes", "2", "--out", "mixed.csv"])
+    assert f"2 or more of 3 votes: a.csv, run {runs[0]}, run {runs[1]}" in capsys.readouterr().out
+    job.main(["--csv", "a.csv", "b.csv", "c.csv", "--votes", "2", "--out", "files.csv"])
+    assert (folder / "mixed.csv").read_text() == (folder / "files.csv").read_text()
+    members = json.loads((folder / "mixed.json").read_text())["source"]["members"]
+    assert members[f"run {runs[1]}"]["run"] == runs[1]
+    assert members["a.csv"]["sha256"] == hashlib.sha256((folder / "a.csv").read_bytes()).hexdigest()
+    tags = [run.data.tags for run in mlflow_runs(folder)[1] if "member/2" in run.data.tags]
+    assert [tags[0][f"member/{n}"] for n in range(3)] == ["a.csv", *runs]
+
+
+def test_explain_prints_where_a_result_comes_from(job, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    job.main(["--csv", "a.csv", "b.csv", "--weights", "1", "2", "--image-size", "64"])
+    capsys.readouterr()
+    job.main(["--explain", "output.csv"])
+    said = capsys.readouterr().out
+    for part in ("2 images of 64 x 64 px", "a.csv:", "sha256", "[1.0, 2.0]", "version", "time"):
+        assert part in said
+    assert "no a.json that tells" in fails(folder, "--explain", "a.csv")
+
+
+def test_a_weight_counts_as_often_as_it_says(job, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    rule = ["--vote-fraction", "0.5"]
+    job.main(["--csv", "a.csv", "b.csv", "--weights", "2", "1", *rule, "--out", "weighted.csv"])
+    assert "1.5 or more of 3 votes: 2 x a.csv, b.csv" in capsys.readouterr().out
+    assert (folder / "weighted.csv").read_text() == A
+
+
+@pytest.fixture(scope="module")
+def judged(phantoms, tmp_path_factory):
+    """Two runs' results of the test images with out-of-fold ones beside: one good, one shifted."""
+    home, data = tmp_path_factory.mktemp("judged"), read_folder(phantoms)
+    truth = read_truth(phantoms, data)
+    test = [replace(image, polygons=truth[image.name]) for image in data.test]
+    for name, shift in {"good": 1, "bad": 9}.items():
+        (home / name).mkdir()
+        for file, images in {"oof.csv": data.train, "output.csv": test}.items():
+            levels = [_shifted(images, data.class_names, shift, grow) for grow in range(3, -4, -1)]
+            write_submission(home / name / file, levels[3])
+            write_levels(levels_beside(home / name / file), levels)
+    return home
+
+
+def _shifted(images, class_names, shift, grow):
+    """Labels as a result, moved right, and so much thicker (or thinner) from left to right."""
+    rows = []
+    for image in images:
+        for runs in truth_rows(image.polygons, len(class_names), (image.height, image.width)):
+            moved = runs + shift
+            moved[1::2] += grow
+            kept = np.repeat(moved[1::2] > moved[0::2], 2)
+            mask = np.zeros(image.height * image.width + 64, bool)
+            for start, end in moved[kept].reshape(-1, 2):
+                mask[start:end] = True
+            hw = (image.height, image.width)
+            rows.append(encode(mask[: hw[0] * hw[1]].reshape(hw)))
+    sizes = np.array([(image.height, image.width) for image in images])
+    names = tuple(image.name for image in images)
+    return Submission(names, class_names, RunRows.join(rows), sizes)
+
+
+@pytest.mark.parametrize("more", [[], ["--soft"], ["--per-class"], ["--soft", "--per-class"]])
+def test_select_takes_the_good_member_by_its_out_of_fold_masks(
+    job, judged, phantoms, tmp_path, monkeypatch, capsys, more
+):
+    monkeypatch.chdir(tmp_path)
+    csvs = [str(judged / name / "output.csv") for name in ("bad", "good")]
+    job.main(["--csv", *csvs, "--data", str(phantoms), "--select", *more])
+    said = capsys.readouterr().out
+    weights = json.loads((tmp_path / "output.json").read_text())["source"]["weights"]
+    assert weights[0] == 0 and weights[1] >= 1
+    for part in ("no part in the choice", "Gain over the best single member", "within noise"):
+        assert part in said
+    voted, good = read_submission(tmp_path / "output.csv"), read_submission(Path(csvs[1]))
+    if not more:
+        assert (tmp_path / "output.csv").read_text() == Path(csvs[1]).read_text()
+    assert voted.image_names == good.image_names, "chosen on the training images, not of them"
+
+
+def test_a_sweep_prints_the_dice_of_every_number_of_votes(
+    job, judged, phantoms, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    csvs = [str(judged / name / "oof.csv") for name in ("bad", "good")]
+    job.main(["--csv", *csvs, "--data", str(phantoms), "--sweep", "--votes", "2", "--agreement"])
+    said = capsys.readouterr().out
+    lines = said.splitlines()
+    assert lines[0].split() == ["votes", "share", "Dice"]
+    labels = {image.name: image.polygons for image in read_folder(phantoms).train}
+    expected = score(read_submission(tmp_path / "output.csv"), labels).dice()
+    assert float(lines[2].split()[2]) == pytest.approx(expected, abs=6e-5)
+    assert "Dice of each two members" in said
+    assert (tmp_path / "output_agreement.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_tidying_is_off_unless_asked_for(job, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "a.csv").write_text(A.replace("1 4\n", "1 4 9 1\n"))
+    job.main(["--csv", "a.csv"])
+    assert (folder / "output.csv").read_text() == (folder / "a.csv").read_text()
+    job.main(["--csv", "a.csv", "--largest-component", "--fill-holes"])
+    assert (folder / "output.csv").read_text() == A
 
 
 def test_progress_is_told_only_after_ten_seconds(job, folder, monkeypatch, capsys):
@@ -166,6 +270,14 @@ def test_progress_is_told_only_after_ten_seconds(job, folder, monkeypatch, capsy
             ["--csv", "a.csv", "--image-size", "3"],
             "line 4, image 'y.png', class 'Radius': run '9 2'",
         ),
+        (["--csv", "a.csv", "--weights", "1", "2"], "--weights has 2 numbers for 1 members"),
+        (["--csv", "a.csv", "--weights", "-1"], "--weights must be 0 or more, and not all 0"),
+        (["--csv", "a.csv", "--select"], "--select needs labels; name their data folder with"),
+        (
+            ["--csv", "a.csv", "--select", "--votes", "1", "--data", "x"],
+            "--select chooses weights and votes; leave --weights, --votes and",
+        ),
+        (["--csv", "a.csv", "--soft"], "a.csv has no levels (a_levels.npz)"),
         (["--csv", "a.csv", "--data", "nowhere"], "no such data folder: nowhere"),
         (["--csv", "a.csv", "--out", "/proc/v.csv"], "/proc/"),
     ],

@@ -107,7 +107,7 @@ def test_an_ablation_goes_on_after_a_trials_death_and_the_drivers(phantoms, tmp_
         f"{policy}-fold0-seed{seed}" for policy in ("none", "flip") for seed in (0, 1)
     }
     assert f"{len(first)} of 4 trials are in {tmp_path}/runs/small already" in output
-    assert f"13 images were decoded for {4 - len(first)} trials" in output
+    assert f"13 images were decoded for {4 - len(first)} trial" in output
     assert {run.info.status for run in mlflow_runs(tmp_path)[1]} == {"FINISHED"}
 
 

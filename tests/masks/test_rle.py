@@ -234,8 +234,8 @@ def test_dice_of_many_rows_is_dice_of_each():
     "members, votes, weights, fault",
     [
         ([], 1, None, "members with equally many rows"),
-        ([runs()], 0, None, "votes_needed must be above 0, got 0"),
-        ([runs()], float("nan"), None, "votes_needed must be above 0"),
+        ([runs()], 0, None, "votes that are needed must be above 0, got 0"),
+        ([runs()], float("nan"), None, "votes that are needed must be above 0"),
         ([runs()], 1, [1, 1], "expected 1 weights"),
         ([runs()], 1, [-1], "weights of 0 or more"),
     ],

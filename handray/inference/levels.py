@@ -1,0 +1,87 @@
+"""A result at several probabilities: nested masks in one compressed file beside its CSV.
+
+They stand for the probability maps, which would be a thousand times as large: the number of levels
+that hold a pixel tells its probability to within a tenth, and the level of 0.5 is the CSV itself.
+"""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handray.inference.submission import Submission
+from handray.masks.rle import RunRows
+
+LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+MIDDLE = LEVELS.index(0.5)
+"""The level that is the CSV."""
+
+
+def levels_beside(path: Path) -> Path:
+    """Where the levels of a CSV are kept."""
+    return path.with_name(f"{path.stem}_levels.npz")
+
+
+def write_levels(path: Path, levels: Sequence[Submission]) -> None:
+    """Write one submission a level, of the same images and classes; as a whole or not at all."""
+    first = levels[0]
+    about = {
+        "image_names": first.image_names,
+        "class_names": first.class_names,
+        "sizes_hw": None if first.sizes_hw is None else first.sizes_hw.tolist(),
+        "levels": LEVELS,
+    }
+    arrays: dict[str, Any] = {}
+    for number, level in enumerate(levels):
+        # Differences of what is sorted compress to a quarter.
+        arrays[f"bounds{number}"] = np.diff(level.rows.bounds, prepend=np.int32(0))
+        arrays[f"offsets{number}"] = np.diff(level.rows.offsets, prepend=0).astype(np.int32)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_bytes(buffer.getvalue())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read_levels(path: Path, name: str | None = None) -> list[Submission]:
+    """Read what ``write_levels`` wrote; ``name`` stands for it in messages.
+
+    Raises:
+        ValueError: no such file, a damaged one, or one of other levels.
+
+    """
+    name = name or str(path)
+    if not path.exists():
+        raise ValueError(f"{name} has no levels ({path.name}); only runs of train_kfold keep them")
+    try:
+        with np.load(path) as file:
+            about = json.loads(str(file["about"]))
+            tables = [
+                RunRows(
+                    np.cumsum(file[f"bounds{number}"], dtype=np.int32),
+                    np.cumsum(file[f"offsets{number}"], dtype=np.int64),
+                )
+                for number in range(len(about["levels"]))
+            ]
+        sizes = about["sizes_hw"]
+        whole = Submission(
+            tuple(about["image_names"]),
+            tuple(about["class_names"]),
+            tables[0],
+            None if sizes is None else np.array(sizes, np.int64).reshape(-1, 2),
+            name=name,
+        )
+    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged ({error}); train that run again") from error
+    if tuple(about["levels"]) != LEVELS:
+        raise ValueError(f"{path} has the levels {about['levels']}, not {list(LEVELS)}")
+    return [replace(whole, rows=rows) for rows in tables]

@@ -1,0 +1,54 @@
+"""Where a result comes from, for the JSON beside it."""
+
+import hashlib
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def made_by() -> dict[str, Any]:
+    """The code that runs, and the time: ``version``, ``commit`` in a git checkout, ``time``."""
+    facts: dict[str, Any] = {"time": datetime.now(UTC).isoformat(timespec="seconds")}
+    try:
+        facts["version"] = version("handray")
+    except PackageNotFoundError:  # a copy of the files, not installed
+        facts["version"] = "unknown"
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10)
+        facts["commit"] = done.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        pass  # not a checkout, or no git
+    return facts
+
+
+def explained(source: dict[str, Any]) -> str:
+    """The JSON's source as lines for people: a fact a line, members and nested facts indented."""
+    return "\n".join(_lines(source, ""))
+
+
+def _lines(facts: dict[str, Any], indent: str) -> list[str]:
+    width = max((len(str(key)) for key, value in facts.items() if not _nested(value)), default=0)
+    lines = []
+    for key, value in facts.items():
+        if isinstance(value, list) and _nested(value):
+            value = {str(one.get("name", n)): one for n, one in enumerate(value)}
+        if isinstance(value, dict) and value:
+            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key:<{width}}  {value}")
+    return lines
+
+
+def _nested(value: object) -> bool:
+    return (isinstance(value, dict) and bool(value)) or (
+        isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
+    )
