@@ -17,7 +17,7 @@ from scipy.stats import t
 
 from handray.bones import CARPALS, FINGERS, FOREARM
 from handray.data.pose import is_bent
-from handray.data.radiographs import DataFolder
+from handray.data.radiographs import DataFolder, Radiograph
 from handray.reporting.trials import TrialRecord
 
 BASELINE = "none"
@@ -188,7 +188,7 @@ def by_slice(policies: Mapping[str, Sequence[TrialRecord]], data: DataFolder) ->
     Slices are bent and straight wrists, right and left hands, and the groups of bones, as far as
     the data set has them; ``values`` counts the Dice of images and classes that a mean is of.
     """
-    images, classes = _slices(data)
+    images, classes = slices(data.train, data.class_names)
     table = []
     for name, records in policies.items():
         pairs = paired(records, policies[BASELINE])
@@ -218,11 +218,13 @@ def people(data: DataFolder) -> NDArray[np.int64]:
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
-def _slices(data: DataFolder) -> tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.bool_]]]:
-    """Which training images are of a kind, and which classes."""
-    known = np.array([not np.isnan(image.bend) for image in data.train])
-    bent = np.array([is_bent(image.bend) for image in data.train])
-    side = np.array([image.side for image in data.train])
+def slices(
+    radiographs: Sequence[Radiograph], class_names: Sequence[str]
+) -> tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.bool_]]]:
+    """Which images are of a kind and which classes of a group, as far as there are any."""
+    known = np.array([not np.isnan(image.bend) for image in radiographs], bool)
+    bent = np.array([is_bent(image.bend) for image in radiographs], bool)
+    side = np.array([image.side for image in radiographs])
     images = {
         "bent wrist": bent,
         "straight wrist": known & ~bent,
@@ -231,8 +233,7 @@ def _slices(data: DataFolder) -> tuple[dict[str, NDArray[np.bool_]], dict[str, N
     }
     groups = {"fingers": FINGERS, "carpals": CARPALS, "forearm": FOREARM}
     classes = {
-        group: np.array([name in bones for name in data.class_names])
-        for group, bones in groups.items()
+        group: np.array([name in bones for name in class_names]) for group, bones in groups.items()
     }
     return (
         {kind: chosen for kind, chosen in images.items() if chosen.any()},

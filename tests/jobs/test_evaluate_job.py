@@ -1,0 +1,97 @@
+"""jobs/evaluate.py on the labels of drawn hands, shifted by known distances."""
+
+import json
+
+import numpy as np
+import pytest
+from processes import JOBS
+
+from handray.cli import run_job
+from handray.data.radiographs import read_folder
+from handray.inference.score import score, truth_rows
+from handray.inference.submission import Submission, read_submission, write_submission
+from handray.masks.rle import RunRows, decode, encode
+
+
+@pytest.fixture
+def job(load_job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main = load_job(JOBS / "evaluate.py").main
+
+    def run(*arguments) -> int:
+        monkeypatch.setattr("sys.argv", ["evaluate.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            run_job(main)
+        return ended.value.code
+
+    return run
+
+
+@pytest.fixture
+def results(phantoms, tmp_path):
+    """Labels as they are, and those three pixels further right in the first image."""
+    data = read_folder(phantoms)
+    for name, shift in {"true.csv": 0, "moved.csv": 3}.items():
+        rows = []
+        for number, image in enumerate(data.train):
+            hw = (image.height, image.width)
+            for runs in truth_rows(image.polygons, len(data.class_names), hw):
+                mask = decode(runs, hw)
+                rows.append(encode(np.roll(mask, shift, axis=1)) if not number else runs)
+        names = tuple(image.name for image in data.train)
+        sizes = np.array([(image.height, image.width) for image in data.train])
+        done = Submission(names, data.class_names, RunRows.join(rows), sizes)
+        write_submission(tmp_path / name, done)
+    return data
+
+
+def test_labels_against_themselves_are_perfect(job, results, phantoms, tmp_path, capsys):
+    assert job("--csv", "true.csv", "--data", phantoms) == 0
+    facts = json.loads((tmp_path / "evaluation.json").read_text())
+    mean = facts["mean"]
+    assert mean["dice"] == mean["surface_dice_2px"] == mean["precision"] == mean["recall"] == 1
+    assert mean["hd95_px"] == 0 and facts["interval"] == [1, 1]
+    assert set(facts["group"]) == {"fingers", "carpals", "forearm"}
+    assert {"right hand", "left hand"} <= set(facts["slice"])
+    said = capsys.readouterr().out
+    assert "evaluation.json: the same as JSON" in said and "Worst images" in said
+
+
+@pytest.mark.parametrize("truth", ["--data", "--against"])
+def test_an_image_moved_by_three_pixels_is_the_worst_and_as_far_as_that(
+    job, results, phantoms, tmp_path, truth
+):
+    other = phantoms if truth == "--data" else "true.csv"
+    assert job("--csv", "moved.csv", truth, other, "--out", "found.json") == 0
+    facts = json.loads((tmp_path / "found.json").read_text())
+    assert next(iter(facts["worst"])) == results.train[0].name
+    labels = {image.name: image.polygons for image in results.train}
+    expected = score(read_submission(tmp_path / "moved.csv"), labels).dice()
+    assert facts["mean"]["dice"] == pytest.approx(expected)
+    # One image of 13 is 3 px off, as far as its bones are not thinner than that.
+    assert 0.5 * 3 / 13 < facts["mean"]["hd95_px"] <= 3 / 13 + 1e-6
+    assert facts["mean"]["surface_dice_4px"] == pytest.approx(1)
+    assert facts["mean"]["surface_dice_2px"] < 1
+    low, high = facts["interval"]
+    assert low < facts["mean"]["dice"] < high
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--csv", "true.csv"], "name what is true, with --data DIR"),
+        (["--csv", "no.csv", "--against", "true.csv"], "no.csv: No such file"),
+        (["--csv", "true.csv", "--against", "true.csv", "--out", "x.csv"], "ends in .json"),
+        (["--against", "true.csv"], "--csv"),
+    ],
+)
+def test_a_mistake_is_one_sentence(job, results, capsys, arguments, sentence):
+    assert job(*arguments) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_an_image_without_a_label_is_named(job, results, phantoms, tmp_path, capsys):
+    text = (tmp_path / "true.csv").read_text()
+    (tmp_path / "other.csv").write_text(text.replace(results.train[0].name, "unknown.png"))
+    assert job("--csv", "other.csv", "--data", phantoms) == 2
+    assert "unknown.png" in capsys.readouterr().err
