@@ -65,9 +65,26 @@ def train(config: Config, data: str, every: int) -> dict[str, Any]:
         every: steps between two validations.
 
     """
-    training = FoldTraining(_task(config, data, every), Ranks(), None)
+    clock: list[float] = []
+    failure = ""
+    training = FoldTraining(folder_task(config, data, every), Ranks(), None)
+    try:
+        _fit(training, every, clock)
+    except TrainingFailureError as error:
+        failure = str(error)
+    return _record(training, clock, failure)
+
+
+def train_task(task: FoldTask, every: int) -> FoldTraining:
+    """Train a task as ``train`` does; raises TrainingFailureError where the loss explodes."""
+    training = FoldTraining(task, Ranks(), None)
+    _fit(training, every, [])
+    return training
+
+
+def _fit(training: FoldTraining, every: int, clock: list[float]) -> None:
+    """Train, and note the process's clock at every step: what else the machine does isn't in it."""
     visits = training.batches(0, 0)  # one long epoch, cut into pieces between validations
-    clock: list[float] = []  # of the process, so that what else the machine does doesn't count
 
     def batches(_epoch: int, _start: int) -> Iterator[Batch]:
         for batch in itertools.islice(visits, every):
@@ -75,15 +92,11 @@ def train(config: Config, data: str, every: int) -> dict[str, Any]:
             yield batch
 
     world = Surroundings(batches, every, training.validate, lambda *_: None, lambda *_: None)
-    failure = ""
-    try:
-        fit(training.state, training.learner, world)
-    except TrainingFailureError as error:
-        failure = str(error)
-    return _record(training, clock, failure)
+    fit(training.state, training.learner, world)
 
 
-def _task(config: Config, data: str, every: int) -> FoldTask:
+def folder_task(config: Config, data: str, every: int) -> FoldTask:
+    """The task of training on four fifths of a folder's people."""
     folder = read_folder(data)
     classes = len(folder.class_names)
     decoded = [
@@ -123,11 +136,11 @@ def _record(training: FoldTraining, clock: list[float], failure: str) -> dict[st
         "curve": [round(dice, 4) for dice in curve],
         "failure": failure,
         "date": date.today().isoformat(),
-        "machine": _machine(),
+        "machine": machine(),
     }
 
 
-def _machine() -> str:
+def machine() -> str:
     """The processor's name, as far as the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []

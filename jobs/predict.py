@@ -26,6 +26,7 @@ import numpy as np
 from handray.cli import Parser, run_job
 from handray.data.radiographs import DataFolder, read_folder, read_truth
 from handray.inference.ensemble import votes_needed
+from handray.inference.provenance import made_by
 from handray.inference.rule import Rule
 from handray.inference.score import score
 from handray.inference.submission import Submission, write_submission
@@ -61,6 +62,7 @@ def main() -> int:
             "job": "predict",
             **{key: value for key, value in vars(rule).items() if key != "thresholds_C"},
             "threshold": options.threshold,
+            **made_by(),
             "members": [member.about for member in members],
         },
     )

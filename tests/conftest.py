@@ -54,3 +54,28 @@ def load_job():
         return module
 
     return load
+
+
+@pytest.fixture(scope="session")
+def untrained():
+    """Writes a checkpoint of a network that has learnt nothing, but sees something."""
+    import torch
+
+    from handray.models.zoo import Design, build_network
+    from handray.training.state import save_network
+
+    def write(path: Path, names, seed: int = 0, size: int = 64) -> Path:
+        torch.manual_seed(seed)
+        model = build_network(Design("hrnet_small"), len(names))
+        model.classify.bias.data.zero_()
+        about = {
+            "config": {"model": {"model": "hrnet_small"}, "train": {"precision": "fp32"}},
+            "class_names": tuple(names),
+            "mean": 128.0,
+            "std": 74.0,
+            "size": size,
+        }
+        save_network(path, model, about)
+        return path
+
+    return write

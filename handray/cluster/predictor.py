@@ -68,6 +68,10 @@ class Predictor:
         samples = self.source.samples(mine.tolist())
         return {sample.row: self._masks(model, sample, levels) for sample in samples}
 
+    def logits(self, model: nn.Module, rows: Rows) -> NDArray[np.float32]:
+        """Logits of rows of this rank's own in the model frame, (N, C, h, w)."""
+        return np.stack([self._logits(model, one) for one in self.source.samples(rows.tolist())])
+
     def gathered(self, masks: dict[int, RunRows], rows: Rows) -> list[RunRows]:
         """Every rank's masks, in the order of ``rows``, on every rank.
 
@@ -96,12 +100,16 @@ class Predictor:
 
     def _masks(self, model: nn.Module, sample: Sample, levels: Sequence[float]) -> RunRows:
         image = self.images[sample.row]
+        nested = runs_at_levels(self._logits(model, sample), (image.height, image.width), levels)
+        return RunRows.join([runs for level in nested for runs in level])
+
+    def _logits(self, model: nn.Module, sample: Sample) -> NDArray[np.float32]:
+        """Logits of an image in the model frame, (C, h, w)."""
         pixels_1HW = torch.from_numpy(sample.image_HW.copy())[None].to(self.ranks.device)
         with torch.inference_mode(), self.precision.autocast():
             logits_1CHW = model(self.normalise(pixels_1HW))
-        logits_CHW = logits_1CHW[0].float().cpu().contiguous().numpy()
-        nested = runs_at_levels(logits_CHW, (image.height, image.width), levels)
-        return RunRows.join([runs for level in nested for runs in level])
+        logits: NDArray[np.float32] = logits_1CHW[0].float().cpu().contiguous().numpy()
+        return logits
 
     def _label(self, row: int) -> RunRows:
         if row not in self._truth:

@@ -10,8 +10,6 @@ from handray.inference.trained import TrainedNetwork, _corners, mean_of, predict
 from handray.inference.upsample import aligned_plane
 from handray.masks.algebra import vote
 from handray.masks.rle import decode, encode
-from handray.models.zoo import Design, build_network
-from handray.training.state import save_network
 
 NAMES = ("one", "two", "three")
 SIDE = 160
@@ -19,26 +17,13 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE + 32), dtype=np.ui
 HALF = (0.5,) * len(NAMES)
 
 
-def checkpoint(folder, seed: int, size: int = 64):
-    """A network that has learnt nothing, but sees something."""
-    torch.manual_seed(seed)
-    model = build_network(Design("hrnet_small"), len(NAMES))
-    model.classify.bias.data.zero_()
-    about = {
-        "config": {"model": {"model": "hrnet_small"}, "train": {"precision": "fp32"}},
-        "class_names": NAMES,
-        "mean": 128.0,
-        "std": 74.0,
-        "size": size,
-    }
-    save_network(folder / f"{seed}.pt", model, about)
-    return TrainedNetwork(folder / f"{seed}.pt", torch.device("cpu"))
-
-
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory):
+def networks(untrained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks")
-    return [checkpoint(folder, 0), checkpoint(folder, 1), checkpoint(folder, 2, size=128)]
+    return [
+        TrainedNetwork(untrained(folder / f"{seed}.pt", NAMES, seed, size), torch.device("cpu"))
+        for seed, size in enumerate((64, 64, 128))
+    ]
 
 
 def masks_of(networks, rule) -> list[np.ndarray]:

@@ -1,12 +1,11 @@
 """jobs/evaluate.py on the labels of drawn hands, shifted by known distances."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
-from processes import JOBS
 
-from handray.cli import run_job
 from handray.data.radiographs import read_folder
 from handray.inference.score import score, truth_rows
 from handray.inference.submission import Submission, read_submission, write_submission
@@ -14,17 +13,8 @@ from handray.masks.rle import RunRows, decode, encode
 
 
 @pytest.fixture
-def job(load_job, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    main = load_job(JOBS / "evaluate.py").main
-
-    def run(*arguments) -> int:
-        monkeypatch.setattr("sys.argv", ["evaluate.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            run_job(main)
-        return ended.value.code
-
-    return run
+def job(run_here, tmp_path):
+    return partial(run_here, "evaluate.py", folder=tmp_path)
 
 
 @pytest.fixture
@@ -45,15 +35,15 @@ def results(phantoms, tmp_path):
     return data
 
 
-def test_labels_against_themselves_are_perfect(job, results, phantoms, tmp_path, capsys):
-    assert job("--csv", "true.csv", "--data", phantoms) == 0
+def test_labels_against_themselves_are_perfect(job, results, phantoms, tmp_path):
+    code, said = job("--csv", "true.csv", "--data", phantoms)
+    assert code == 0, said
     facts = json.loads((tmp_path / "evaluation.json").read_text())
     mean = facts["mean"]
     assert mean["dice"] == mean["surface_dice_2px"] == mean["precision"] == mean["recall"] == 1
     assert mean["hd95_px"] == 0 and facts["interval"] == [1, 1]
     assert set(facts["group"]) == {"fingers", "carpals", "forearm"}
     assert {"right hand", "left hand"} <= set(facts["slice"])
-    said = capsys.readouterr().out
     assert "evaluation.json: the same as JSON" in said and "Worst images" in said
 
 
@@ -62,7 +52,8 @@ def test_an_image_moved_by_three_pixels_is_the_worst_and_as_far_as_that(
     job, results, phantoms, tmp_path, truth
 ):
     other = phantoms if truth == "--data" else "true.csv"
-    assert job("--csv", "moved.csv", truth, other, "--out", "found.json") == 0
+    code, said = job("--csv", "moved.csv", truth, other, "--out", "found.json")
+    assert code == 0, said
     facts = json.loads((tmp_path / "found.json").read_text())
     assert next(iter(facts["worst"])) == results.train[0].name
     labels = {image.name: image.polygons for image in results.train}
@@ -85,13 +76,15 @@ def test_an_image_moved_by_three_pixels_is_the_worst_and_as_far_as_that(
         (["--against", "true.csv"], "--csv"),
     ],
 )
-def test_a_mistake_is_one_sentence(job, results, capsys, arguments, sentence):
-    assert job(*arguments) == 2
-    assert sentence in capsys.readouterr().err
+def test_a_mistake_is_one_sentence(job, results, arguments, sentence):
+    code, said = job(*arguments)
+    assert code == 2
+    assert sentence in said
 
 
-def test_an_image_without_a_label_is_named(job, results, phantoms, tmp_path, capsys):
+def test_an_image_without_a_label_is_named(job, results, phantoms, tmp_path):
     text = (tmp_path / "true.csv").read_text()
     (tmp_path / "other.csv").write_text(text.replace(results.train[0].name, "unknown.png"))
-    assert job("--csv", "other.csv", "--data", phantoms) == 2
-    assert "unknown.png" in capsys.readouterr().err
+    code, said = job("--csv", "other.csv", "--data", phantoms)
+    assert code == 2
+    assert "unknown.png" in said

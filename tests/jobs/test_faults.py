@@ -1,4 +1,4 @@
-"""Jobs whose workers, driver and Ray are killed, and a loss that explodes: `make faults`.
+"""Jobs that are killed, stopped or fail, and go on: `make faults`.
 
 Each kill is a real one, of real processes; each start of Ray takes its time.
 """
@@ -60,6 +60,20 @@ def test_a_training_goes_on_after_a_workers_death_and_the_drivers(phantoms, tmp_
     for child in (r for r in runs if "mlflow.parentRunId" in r.data.tags):
         steps = [m.step for m in client.get_metric_history(child.info.run_id, "loss")]
         assert sorted(steps) == [1, 2, 3, 4], "each epoch once, also one that a kill had lost"
+
+
+def test_one_fold_is_trained_alone_and_the_same_command_adds_the_others(phantoms, tmp_path):
+    home = tmp_path / "runs/small"
+    arguments = [*SMALL_TRAINING, "--epochs", 1, "--data", phantoms]
+    code, output = run("train_kfold.py", *arguments, "--only-fold", 1, folder=tmp_path)
+    assert code == 0, output
+    assert "aren't trained yet: 0" in output
+    assert not (home / "fold0").exists() and not (home / "summary.json").exists()
+    first = times([home / "fold1/best.pt"])
+    code, output = run("train_kfold.py", *arguments, folder=tmp_path)
+    assert code == 0, output
+    assert times(first) == first, "not trained again"
+    assert (home / "summary.json").exists()
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on_and_streaming_trains(phantoms, tmp_path):

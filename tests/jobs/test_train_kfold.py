@@ -1,4 +1,4 @@
-"""jobs/train_kfold.py as a user starts it: fold by fold, to the end, and with bad input."""
+"""jobs/train_kfold.py as a user starts it: to the end, again, and with bad input."""
 
 import json
 import os
@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from processes import JOBS, mlflow_runs, run
 from processes import SMALL_TRAINING as SMALL
+from processes import mlflow_runs, run
 
-from handray.cli import run_job
 from handray.data.radiographs import read_folder, read_truth
+from handray.inference.levels import MIDDLE, read_levels
 from handray.inference.score import score
 from handray.inference.submission import read_submission
 from handray.training.state import load_network
@@ -21,19 +21,12 @@ from handray.training.state import load_network
 
 @pytest.fixture(scope="module")
 def trained(phantoms, tmp_path_factory) -> tuple[Path, str]:
-    """A whole small training with two ranks a fold: fold 1 alone, then the command for all."""
+    """A whole small training with two ranks a fold."""
     folder = tmp_path_factory.mktemp("train")
     ranks = ["--workers-per-fold", 2, "--activation-checkpointing"]
     arguments = [*SMALL, "--epochs", 2, *ranks, "--data", phantoms]
-    code, output = run("train_kfold.py", *arguments, "--only-fold", 1, folder=folder)
-    assert code == 0, output
-    home = folder / "runs/small"
-    assert "aren't trained yet: 0" in output
-    assert not (home / "fold0").exists() and not (home / "summary.json").exists()
-    first = (home / "fold1/best.pt").stat()
     code, output = run("train_kfold.py", *arguments, folder=folder)
     assert code == 0, output
-    assert (home / "fold1/best.pt").stat() == first, "not trained again"
     return folder, output
 
 
@@ -121,37 +114,41 @@ def test_the_end_shows_dice_the_worst_classes_and_where_everything_lies(trained)
     assert "raylet" not in output
 
 
-def test_a_finished_run_says_so_and_changes_nothing(trained, phantoms):
+def test_a_finished_run_says_so_and_changes_nothing(trained, run_here, phantoms):
     folder, _ = trained
     home = folder / "runs/small"
     before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
     # Another number of workers is no other config.
-    code, output = run("train_kfold.py", *SMALL, "--epochs", 2, "--data", phantoms, folder=folder)
+    code, output = run_here(
+        "train_kfold.py", *SMALL, "--epochs", 2, "--data", phantoms, folder=folder
+    )
     assert code == 0
     assert "is finished; nothing to do" in output
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
 
 
-def test_the_same_name_with_another_config_or_data_names_the_keys(trained, phantoms, tmp_path):
+def test_the_same_name_with_another_config_or_data_names_the_keys(
+    trained, run_here, phantoms, tmp_path
+):
     folder, _ = trained
     arguments = [*SMALL, "--epochs", 5, "--data", phantoms]
-    code, output = run("train_kfold.py", *arguments, folder=folder)
+    code, output = run_here("train_kfold.py", *arguments, folder=folder)
     assert code == 2
     assert "another config or other data (train.epochs was 2, now 5)" in output
     other = tmp_path / "other"
     shutil.copytree(phantoms, other)
     shutil.rmtree(other / "train/DCM/ID001")
     shutil.rmtree(other / "train/outputs_json/ID001")
-    code, output = run("train_kfold.py", *SMALL, "--epochs", 2, "--data", other, folder=folder)
+    code, output = run_here("train_kfold.py", *SMALL, "--epochs", 2, "--data", other, folder=folder)
     assert code == 2
     assert "(data was " in output
 
 
-def test_runs_of_mlflow_vote_with_each_other_and_with_csvs(trained):
+def test_runs_of_mlflow_vote_with_each_other_and_with_csvs(trained, run_here):
     folder, _ = trained
     _, runs = mlflow_runs(folder)
     children = [r.info.run_id for r in runs if "mlflow.parentRunId" in r.data.tags]
-    code, output = run(
+    code, output = run_here(
         "ensemble.py", "--runs", ",".join(children), "--out", "voted.csv", folder=folder
     )
     assert code == 0, output
@@ -161,18 +158,33 @@ def test_runs_of_mlflow_vote_with_each_other_and_with_csvs(trained):
     parent = next(r.info.run_id for r in runs if "mlflow.parentRunId" not in r.data.tags)
     csv = home / "fold0/output.csv"
     arguments = ["--runs", parent, children[0], "--csv", csv, "--votes", 3, "--out", "all.csv"]
-    code, output = run("ensemble.py", *arguments, folder=folder)
+    code, output = run_here("ensemble.py", *arguments, folder=folder)
     assert code == 0, output
-    code, output = run("ensemble.py", "--runs", "0" * 32, "--out", "none.csv", folder=folder)
+    code, output = run_here("ensemble.py", "--runs", "0" * 32, "--out", "none.csv", folder=folder)
     assert code == 2
     assert f"--runs {'0' * 32}: no such run" in output
     assert not (folder / "none.csv").exists()
 
 
-def test_all_data_is_one_network(phantoms, tmp_path):
+def test_the_levels_that_a_run_keeps_vote_softly_and_choose(trained, run_here, phantoms):
+    folder, _ = trained
+    home = folder / "runs/small"
+    middle = read_levels(home / "oof_levels.npz")[MIDDLE]
+    csv = read_submission(home / "oof.csv")
+    assert np.array_equal(middle.rows.bounds, csv.rows.bounds)
+    assert np.array_equal(middle.rows.offsets, csv.rows.offsets)
+    _, runs = mlflow_runs(folder)
+    parent = next(r.info.run_id for r in runs if "mlflow.parentRunId" not in r.data.tags)
+    arguments = ["--runs", parent, "--soft", "--select", "--data", phantoms, "--out", "soft.csv"]
+    code, output = run_here("ensemble.py", *arguments, folder=folder)
+    assert code == 0, output
+    assert "no part in the choice" in output and f"levels: run {parent}" in output
+
+
+def test_all_data_is_one_network(shared_ray, phantoms, tmp_path):
     # Folds of SMALL stand before --all-data, so it is given as the number that it means.
     arguments = [*SMALL, "--epochs", 1, "--data", phantoms, "--folds", 1]
-    code, output = run("train_kfold.py", *arguments, folder=tmp_path)
+    code, output = run("train_kfold.py", *arguments, folder=tmp_path, RAY_ADDRESS=shared_ray)
     assert code == 0, output
     home = tmp_path / "runs/small"
     summary = json.loads((home / "summary.json").read_text())
@@ -201,15 +213,11 @@ def test_all_data_is_one_network(phantoms, tmp_path):
     ],
 )
 def test_a_wrong_flag_is_one_sentence_and_leaves_nothing(
-    arguments, sentence, load_job, phantoms, tmp_path, monkeypatch, capsys
+    run_here, arguments, sentence, phantoms, tmp_path
 ):
-    job = load_job(JOBS / "train_kfold.py")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["train_kfold.py", "--data", str(phantoms), *arguments])
-    with pytest.raises(SystemExit) as ended:
-        run_job(job.main)
-    assert ended.value.code == 2
-    assert sentence in capsys.readouterr().err
+    code, output = run_here("train_kfold.py", "--data", phantoms, *arguments, folder=tmp_path)
+    assert code == 2, output
+    assert sentence in output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -224,31 +232,31 @@ def test_a_wrong_flag_is_one_sentence_and_leaves_nothing(
     ],
 )
 def test_a_server_that_does_not_answer_is_named_before_anything_is_written(
-    environment, sentence, phantoms, tmp_path
+    run_here, environment, sentence, phantoms, tmp_path
 ):
     arguments = [*SMALL, "--data", phantoms]
-    code, output = run("train_kfold.py", *arguments, folder=tmp_path, **environment)
+    code, output = run_here("train_kfold.py", *arguments, folder=tmp_path, **environment)
     assert code == 2, output
     assert sentence in output
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_without_images_names_the_layout(tmp_path):
+def test_a_folder_without_images_names_the_layout(run_here, tmp_path):
     (tmp_path / "empty").mkdir()
-    code, output = run("train_kfold.py", "--data", "empty", folder=tmp_path)
+    code, output = run_here("train_kfold.py", "--data", "empty", folder=tmp_path)
     assert code == 2
     assert "train/DCM" in output
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-def test_all_faults_are_listed_together_and_skip_bad_would_go_on(phantoms, tmp_path):
+def test_all_faults_are_listed_together_and_skip_bad_would_go_on(run_here, phantoms, tmp_path):
     bad = tmp_path / "bad"
     shutil.copytree(phantoms, bad)
     images = sorted((bad / "train/DCM").rglob("*.png"))
     images[0].write_bytes(images[0].read_bytes()[:1000])
     label = sorted((bad / "train/outputs_json").rglob("*.json"))[5]
     label.write_text("{}")
-    code, output = run("train_kfold.py", "--data", bad, folder=tmp_path)
+    code, output = run_here("train_kfold.py", "--data", bad, folder=tmp_path)
     assert code == 2
     assert images[0].name in output and label.name in output
     assert "annotations" in output and "--skip-bad" in output
@@ -258,9 +266,9 @@ def test_all_faults_are_listed_together_and_skip_bad_would_go_on(phantoms, tmp_p
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes to read-only folders as well")
-def test_a_read_only_folder_is_told_before_anything_starts(phantoms, tmp_path):
+def test_a_read_only_folder_is_told_before_anything_starts(run_here, phantoms, tmp_path):
     tmp_path.chmod(0o500)
-    code, output = run("train_kfold.py", "--data", phantoms, folder=tmp_path)
+    code, output = run_here("train_kfold.py", "--data", phantoms, folder=tmp_path)
     assert code == 2
     assert "error: " in output
 

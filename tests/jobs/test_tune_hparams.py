@@ -14,10 +14,11 @@ from handray.recipes import small_ablation
 
 
 @pytest.fixture(scope="module")
-def search(phantoms, tmp_path_factory):
+def search(shared_ray, phantoms, tmp_path_factory):
     """Three trials on two CPUs."""
     folder = tmp_path_factory.mktemp("search")
-    code, output = run("tune_hparams.py", *SMALL, "--data", phantoms, folder=folder)
+    arguments = [*SMALL, "--data", phantoms]
+    code, output = run("tune_hparams.py", *arguments, folder=folder, RAY_ADDRESS=shared_ray)
     assert code == 0, output
     return folder, output
 
@@ -71,13 +72,8 @@ def test_the_best_configuration_is_one_that_train_kfold_takes(search, load_job, 
         (["--only-fold", "9"], "--only-fold 9: folds are 0 to 4"),
     ],
 )
-def test_a_wrong_flag_is_one_sentence_and_leaves_nothing(
-    arguments, sentence, load_job, tmp_path, monkeypatch
-):
-    job = load_job(JOBS / "tune_hparams.py")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["tune_hparams.py", *arguments])
-    with pytest.raises(ValueError) as caught:
-        job.main()
-    assert sentence in str(caught.value)
+def test_a_wrong_flag_is_one_sentence_and_leaves_nothing(run_here, arguments, sentence, tmp_path):
+    code, output = run_here("tune_hparams.py", *arguments, folder=tmp_path)
+    assert code == 2
+    assert sentence in output
     assert not list(tmp_path.iterdir())

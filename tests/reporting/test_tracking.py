@@ -73,15 +73,18 @@ def test_a_run_that_was_deleted_is_started_anew(home):
 
 def test_a_submission_comes_back_with_its_json(home, tmp_path):
     tracker = start_tracking(home, {}, children={"fold0": {"fold": 0}})
-    for name in ("output.csv", "output.json", "oof.csv"):
-        (tmp_path / name).write_text(name)
-    tracker.log_files(
-        "fold0", [tmp_path / name for name in ("output.csv", "output.json", "oof.csv")]
-    )
+    files = [tmp_path / f"{name}{end}" for name in ("output", "oof") for end in (".csv", ".json")]
+    files += [tmp_path / "output_levels.npz", tmp_path / "best.pt"]
+    for file in files:
+        file.write_text(file.name)
+    tracker.log_files("fold0", files)
     into = tmp_path / "into"
     into.mkdir()
     assert download_submission(tracker.ids["fold0"], into).read_text() == "output.csv"
-    assert sorted(path.name for path in into.iterdir()) == ["output.csv", "output.json"]
+    beside = ["oof.csv", "oof.json", "output.csv", "output.json"]
+    assert sorted(path.name for path in into.iterdir()) == beside
+    download_submission(tracker.ids["fold0"], into, levels=True)
+    assert sorted(path.name for path in into.iterdir()) == [*beside, "output_levels.npz"]
 
 
 def test_runs_without_a_submission_and_unknown_runs_are_named(home, tmp_path):

@@ -1,0 +1,81 @@
+"""The competition's own way of doing things, written plainly, to measure against.
+
+Dense masks at source size, one class after the other; torch and numpy as its notebooks use them.
+
+Axes: C classes, H W pixels of the source frame, h w of the model frame.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+Mask = NDArray[np.uint8]
+
+
+def mask_of(polygon_N2: NDArray[np.int32], side: int) -> Mask:
+    """Fill one class's polygon on a whole image."""
+    mask = np.zeros((side, side), np.uint8)
+    cv2.fillPoly(mask, [polygon_N2], 1)
+    return mask
+
+
+def encode(mask_HW: Mask) -> str:
+    """Write a mask as run lengths."""
+    pixels = np.concatenate([[0], mask_HW.flatten(), [0]])
+    runs = np.where(pixels[1:] != pixels[:-1])[0] + 1
+    runs[1::2] -= runs[::2]
+    return " ".join(str(x) for x in runs)
+
+
+def decode(text: str, side: int) -> Mask:
+    """Read a mask from run lengths."""
+    words = text.split()
+    starts, lengths = (np.asarray(words[at::2], dtype=int) for at in (0, 1))
+    starts -= 1
+    mask = np.zeros(side * side, np.uint8)
+    for start, end in zip(starts, starts + lengths, strict=True):
+        mask[start:end] = 1
+    return mask.reshape(side, side)
+
+
+def logits_to_texts(logits_Chw: torch.Tensor, side: int) -> list[str]:
+    """Upsample all classes, take their probabilities, compare them with 0.5, write run lengths."""
+    whole = F.interpolate(logits_Chw[None], size=(side, side), mode="bilinear")
+    masks_CHW = (torch.sigmoid(whole)[0] > 0.5).numpy()
+    return [encode(mask.astype(np.uint8)) for mask in masks_CHW]
+
+
+def vote(csvs: Sequence[Path], needed: int, side: int, images: int, out: Path) -> None:
+    """Vote the first images of some CSVs into one, row by row."""
+    tables = [pd.read_csv(csv) for csv in csvs]
+    names = tables[0]["image_name"].unique()[:images]
+    rows = int(tables[0]["image_name"].isin(names).sum())
+    texts = []
+    for row in range(rows):
+        total = np.zeros((side, side), np.uint8)
+        for table in tables:
+            text = table["rle"][row]
+            if isinstance(text, str):
+                total += decode(text, side)
+        texts.append(encode((total >= needed).astype(np.uint8)))
+    voted = pd.DataFrame(
+        {
+            "image_name": tables[0]["image_name"][:rows],
+            "class": tables[0]["class"][:rows],
+            "rle": texts,
+        }
+    )
+    voted.to_csv(out, index=False)
+
+
+def dice(ours_CHW: Mask, theirs_CHW: Mask) -> NDArray[np.float64]:
+    """Dice of each class of dense masks, as torch computes it in float32."""
+    ours, theirs = (torch.from_numpy(masks).float().flatten(1) for masks in (ours_CHW, theirs_CHW))
+    overlap = (ours * theirs).sum(-1)
+    return ((2.0 * overlap + 1e-4) / (ours.sum(-1) + theirs.sum(-1) + 1e-4)).double().numpy()

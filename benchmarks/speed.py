@@ -1,0 +1,269 @@
+"""How fast handray is beside the competition's own way: a table, and results/speed.json.
+
+  python benchmarks/speed.py
+  python benchmarks/speed.py --rows vote dice
+
+Both ways run in turn in one process, one thread each, after they were shown to give the same; a
+row is the median of several turns. What the baseline takes minutes for is measured on a part of
+the images and multiplied, as the row says.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import cv2
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+import baseline
+
+from handray.bones import BONES
+from handray.data.phantom import draw_polygons
+from handray.inference.predict import runs_from_logits
+from handray.inference.score import score, truth_rows
+from handray.inference.submission import Submission, write_submission
+from handray.inference.upsample import baseline_box
+from handray.masks.rle import RunRows, format_runs
+from handray.reporting.run_folder import write_text
+
+RESULTS = Path(__file__).parent / "results" / "speed.json"
+SIDE, CLASSES = 2048, len(BONES)
+
+
+@dataclass
+class Row:
+    """One comparison."""
+
+    row: str
+    baseline: float
+    ours: float
+    ratio: float
+    goal: float
+    unit: str
+    equal: str
+    """How the two results were shown to be the same."""
+    spread: str
+    """Smallest and largest ratio of a turn."""
+    note: str = ""
+
+
+def in_turn(
+    theirs: Callable[[], object], ours: Callable[[], object], turns: int
+) -> tuple[list[float], list[float]]:
+    """CPU seconds of both, one after the other, after a turn that doesn't count."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(turns + 1):
+        for way, seconds in zip((theirs, ours), times, strict=True):
+            started = time.process_time()
+            way()
+            if turn:
+                seconds.append(time.process_time() - started)
+    return times
+
+
+def row_of(
+    name: str,
+    goal: float,
+    unit: str,
+    equal: str,
+    theirs: list[float],
+    ours: list[float],
+    note: str = "",
+) -> Row:
+    """A row of medians."""
+    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
+    baseline_median, ours_median = float(np.median(theirs)), float(np.median(ours))
+    return Row(
+        name,
+        baseline_median,
+        ours_median,
+        round(baseline_median / ours_median, 2),
+        goal,
+        unit,
+        equal,
+        f"{min(ratios):.0f} to {max(ratios):.0f}",
+        note,
+    )
+
+
+def hand(number: int) -> dict[int, np.ndarray]:
+    """Polygons of a drawn hand at source size, by class."""
+    return draw_polygons(0, number, "R", SIDE, bent=bool(number % 3))
+
+
+def logits_of(size: int) -> np.ndarray:
+    """Logits as a trained network gives them: bones, blurred, in a negative background."""
+    planes = []
+    for c in range(CLASSES):
+        mask = cv2.resize(baseline.mask_of(hand(1)[c], SIDE).astype(np.float32), (size, size))
+        planes.append(cv2.GaussianBlur(mask, (0, 0), 3) * 20 - 10)
+    return np.stack(planes).astype(np.float32)
+
+
+def texts_from_logits() -> Row:
+    """Logits of one image to run lengths."""
+    logits = logits_of(1024)
+    tensor = torch.from_numpy(logits)
+
+    def ours() -> list[str]:
+        return [
+            format_runs(r) for r in runs_from_logits(logits, (SIDE, SIDE), upsample=baseline_box)
+        ]
+
+    same = ours() == baseline.logits_to_texts(tensor, SIDE)
+    assert same, "both ways must write the same text"
+    times = in_turn(lambda: baseline.logits_to_texts(tensor, SIDE), ours, 5)
+    theirs_mib, ours_mib = (_peak_mib(way) for way in ("baseline", "ours"))
+    note = f"memory on top: {ours_mib:.0f} MiB against {theirs_mib:.0f} (goal: under 64)"
+    return row_of(
+        "logits (29, 1024, 1024) to run lengths at 2048", 45, "s", "identical text", *times, note
+    )
+
+
+def _peak_mib(way: str) -> float:
+    """Memory that one call adds to a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_measure_peak, (way,))
+
+
+def _measure_peak(way: str) -> float:
+    logits = logits_of(1024)
+    small = np.ascontiguousarray(logits[:, :64, :64])
+    torch.set_num_threads(1)
+
+    def run(these: np.ndarray, side: int) -> None:
+        if way == "ours":
+            [format_runs(r) for r in runs_from_logits(these, (side, side), upsample=baseline_box)]
+        else:
+            baseline.logits_to_texts(torch.from_numpy(these), side)
+
+    run(small, 128)  # what is only loaded at the first call
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run(logits, SIDE)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def members(folder: Path, count: int, images: int) -> list[Path]:
+    """CSVs of drawn hands, each member's bones a few pixels aside."""
+    paths = []
+    for member in range(count):
+        rng = np.random.default_rng(member)
+        rows = []
+        for number in range(images):
+            moved = {c: p + rng.integers(-4, 5, 2, dtype=np.int32) for c, p in hand(number).items()}
+            rows.append(truth_rows(moved, CLASSES, (SIDE, SIDE)))
+        path = folder / f"member{member}.csv"
+        names = tuple(f"image{number:013d}.png" for number in range(images))
+        sizes = np.full((images, 2), SIDE)
+        write_submission(path, Submission(names, BONES, RunRows.stack(rows), sizes))
+        paths.append(path)
+    return paths
+
+
+def vote() -> Row:
+    """Five CSVs of 300 images to one, from the start of the job to its end."""
+    images, part = 300, 3
+    job = Path(__file__).parents[1] / "jobs" / "ensemble.py"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = members(folder, 5, images)
+        command = [
+            sys.executable,
+            str(job),
+            "--votes",
+            "3",
+            "--out",
+            str(folder / "ours.csv"),
+            "--csv",
+        ]
+
+        def ours() -> float:
+            started = time.perf_counter()
+            subprocess.run([*command, *map(str, paths)], check=True, capture_output=True)
+            return time.perf_counter() - started
+
+        def theirs() -> float:
+            started = time.perf_counter()
+            baseline.vote(paths, 3, SIDE, part, folder / "theirs.csv")
+            return (time.perf_counter() - started) * images / part
+
+        ours(), theirs()
+        expected = (folder / "theirs.csv").read_text().splitlines()
+        assert (folder / "ours.csv").read_text().splitlines()[: len(expected)] == expected
+        times = list(zip(*((theirs(), ours()) for _ in range(3)), strict=True))
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    return row_of(
+        "vote of 5 CSVs, 300 x 29 rows, file to file",
+        80,
+        "s",
+        f"identical lines of {part} images",
+        *map(list, times),
+        f"wall time from start to exit, {peak:.2f} GiB (goal: under 1); the baseline measured on "
+        f"{part} images without its imports, times {images // part}",
+    )
+
+
+def dice() -> Row:
+    """Dice of one image, from runs, against polygons; the baseline has dense masks in memory."""
+    truth = hand(1)
+    moved = {c: polygon + 3 for c, polygon in truth.items()}
+    rows = truth_rows(moved, CLASSES, (SIDE, SIDE))
+    submission = Submission(("x.png",), BONES, rows, np.array([[SIDE, SIDE]]))
+    dense = np.stack([baseline.mask_of(moved[c], SIDE) for c in range(CLASSES)])
+
+    def ours() -> np.ndarray:
+        return score(submission, {"x.png": truth}).dice_NC()[0]
+
+    def theirs() -> np.ndarray:
+        drawn = np.stack([baseline.mask_of(truth[c], SIDE) for c in range(CLASSES)])
+        return baseline.dice(dense, drawn)
+
+    difference = float(abs(ours() - theirs()).max())
+    assert difference < 1e-6, difference
+    times = in_turn(theirs, ours, 9)
+    return row_of("Dice at 2048 from runs against polygons", 250, "s", "to within 1e-6", *times)
+
+
+ROWS: dict[str, Callable[[], Row]] = {"logits": texts_from_logits, "vote": vote, "dice": dice}
+
+
+def main() -> None:
+    """Measure the rows that are asked for, and keep each as it is done."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="default: all")
+    chosen: Sequence[str] = parser.parse_args().rows
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    known: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    for name in chosen:
+        row = ROWS[name]()
+        known = [one for one in known if one["row"] != row.row] + [asdict(row)]
+        write_text(RESULTS, json.dumps(known, indent=1) + "\n")
+        verdict = "reached" if row.ratio >= row.goal else "not reached"
+        print(
+            f"{row.row}: baseline {row.baseline:.4g} {row.unit}, ours {row.ours:.4g} {row.unit}, "
+            f"ratio {row.ratio:.0f} ({row.spread}), goal {row.goal:.0f} {verdict}; {row.equal}. "
+            f"{row.note}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
