@@ -54,9 +54,12 @@ class Rule:
 
     def asdict(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Plain types for the JSON."""
-        needed: Any = self.needed
-        if isinstance(needed, tuple):
-            needed = dict(zip(class_names, needed, strict=True))
+        needed: Any
+        if isinstance(self.needed, tuple):
+            votes = [round(one, 6) for one in self.needed]
+            needed = dict(zip(class_names, votes, strict=True))
+        else:
+            needed = round(self.needed, 6)
         return {"weights": list(self.weights), "votes_needed": needed}
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,12 +22,12 @@ def made_by() -> dict[str, Any]:
         facts["version"] = version("handray")
     except PackageNotFoundError:  # a copy of the files, not installed
         facts["version"] = "unknown"
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        done = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10)
-        facts["commit"] = done.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        pass  # not a checkout, or no git
+    checkout = Path(__file__).parents[2]
+    if (checkout / ".git").exists():  # installed elsewhere, git would tell of another project
+        git = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
+        with suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10)
+            facts["commit"] = done.stdout.strip()
     return facts
 
 

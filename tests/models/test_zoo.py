@@ -46,7 +46,7 @@ def losses_step(model: nn.Module, image: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS, scope="class")
 class TestEveryNetwork:
     def test_gives_logits_of_the_images_size_and_every_trained_parameter_a_gradient(self, name):
         model, its = built(name), network(name)
