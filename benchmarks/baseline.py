@@ -51,9 +51,13 @@ def logits_to_texts(logits_Chw: torch.Tensor, side: int) -> list[str]:
     return [encode(mask.astype(np.uint8)) for mask in masks_CHW]
 
 
-def vote(csvs: Sequence[Path], needed: int, side: int, images: int, out: Path) -> None:
-    """Vote the first images of some CSVs into one, row by row."""
-    tables = [pd.read_csv(csv) for csv in csvs]
+def read_csvs(csvs: Sequence[Path]) -> list[pd.DataFrame]:
+    """Read result files."""
+    return [pd.read_csv(csv) for csv in csvs]
+
+
+def vote(tables: Sequence[pd.DataFrame], needed: int, side: int, images: int, out: Path) -> None:
+    """Vote the first images of some results into one CSV, row by row."""
     names = tables[0]["image_name"].unique()[:images]
     rows = int(tables[0]["image_name"].isin(names).sum())
     texts = []

@@ -26,7 +26,7 @@ from small_training import PHANTOMS, RESULTS, folder_task, machine, phantoms, tr
 from zoo import EVERY, FIXED
 
 from handray.cli import Parser, run_job
-from handray.config import replaced
+from handray.config import replaced, short_hash
 from handray.data.folds import assign_folds
 from handray.data.radiographs import Radiograph, read_folder
 from handray.inference.ensemble import average_levels, vote_submissions, votes_needed
@@ -43,7 +43,7 @@ from handray.reporting.run_folder import write_text
 
 Floats = NDArray[np.float64]
 KEPT = PHANTOMS / "ensembles"
-FOLDS, STEPS = 4, 120
+FOLDS, STEPS, AUGMENT = 4, 120, "affine"
 NETWORKS = {"hrnet_small": 192, "pspnet": 192, "hrnet_scratch": 192}
 SMALLER = 96
 """Beside 192 px, as 512 is beside 1024."""
@@ -67,7 +67,8 @@ def main() -> int:
 
 
 def _file(model: str, size: int, fold: int, seed: int) -> Path:
-    return KEPT / f"{model}-{size}-fold{fold}-seed{seed}.npy"
+    settings = short_hash(FIXED, STEPS, FOLDS, AUGMENT)
+    return KEPT / f"{model}-{size}-fold{fold}-seed{seed}-{settings}.npy"
 
 
 def _train_all(todo: Sequence[tuple[str, int, int, int]], data: str) -> None:
@@ -89,7 +90,7 @@ def _train(model: str, size: int, fold: int, seed: int, data: str) -> float:
         {
             **FIXED,
             "data.size": size,
-            "data.augment": "affine",
+            "data.augment": AUGMENT,
             "train.seed": seed,
             "train.epochs": STEPS // EVERY,
         },
@@ -161,8 +162,8 @@ class Tables:
                 {
                     "hard, half": lambda s: self._vote(self._members(three, folds, s), 0.5),
                     "hard, int(0.7 n)": lambda s: self._vote(self._members(three, folds, s)),
-                    "levels": lambda s: self._soft(self._members(three, folds, s)),
-                    "float probabilities": lambda s: self._float(three, folds, s),
+                    "levels, mean above 0.5": lambda s: self._soft(self._members(three, folds, s)),
+                    "probabilities, mean above 0.5": lambda s: self._float(three, folds, s),
                 },
             ),
             *self._table(
@@ -183,8 +184,8 @@ class Tables:
                 "",
                 {
                     "as voted": lambda s: self._vote(self._members(small, folds, s)),
-                    "largest component": lambda s: self._tidied(small, s, True, False),
-                    "holes filled": lambda s: self._tidied(small, s, False, True),
+                    "largest component": lambda s: self._tidied(small, s, largest=True),
+                    "holes filled": lambda s: self._tidied(small, s, largest=False),
                 },
             ),
             self._bytes(),
@@ -290,12 +291,13 @@ class Tables:
         mean: Floats = np.mean([self._dice(levels[MIDDLE]) for levels in members], axis=0)
         return mean
 
-    def _tidied(
-        self, networks: Sequence[tuple[str, int]], seed: int, largest: bool, holes: bool
-    ) -> Floats:
+    def _tidied(self, networks: Sequence[tuple[str, int]], seed: int, largest: bool) -> Floats:
         members = [levels[MIDDLE] for levels in self._members(networks, range(FOLDS), seed)]
         voted = vote_submissions(members, votes_needed(len(members)))
-        return self._dice(tidied(voted, largest, holes))
+        everything = voted.class_names
+        return self._dice(
+            tidied(voted, everything if largest else (), () if largest else everything)
+        )
 
     def _bytes(self) -> dict[str, Any]:
         """What the levels of one network take on disk, beside its CSV and its probabilities."""

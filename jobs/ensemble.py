@@ -27,40 +27,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from handray.cli import Parser, run_job
-from handray.inference.ensemble import vote_submissions, votes_needed
+from handray.inference.ballot import Ballot
 from handray.inference.members import Member, evidence
 from handray.inference.provenance import explained, made_by
-from handray.inference.submission import SizeOf, Submission, json_beside, write_submission
+from handray.inference.submission import (
+    SizeOf,
+    Submission,
+    check_target,
+    json_beside,
+    write_submission,
+)
 from handray.masks.rle import MOST_PIXELS
 
 QUIET_SECONDS = 10.0
 """Shorter runs print no progress."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How the members vote."""
-
-    weights: tuple[float, ...]
-    needed: float | tuple[float, ...]
-    """Votes that a pixel needs, in levels of members where levels vote; of all or of each class."""
-
-    def asdict(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Plain types for the JSON."""
-        needed: Any
-        if isinstance(self.needed, tuple):
-            votes = [round(one, 6) for one in self.needed]
-            needed = dict(zip(class_names, votes, strict=True))
-        else:
-            needed = round(self.needed, 6)
-        return {"weights": list(self.weights), "votes_needed": needed}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,39 +58,32 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _vote(options: argparse.Namespace, folder: Path) -> int:
-    run_ids = [run_id for word in options.runs for run_id in word.split(",") if run_id.strip()]
-    count = len(options.csv) + len(run_ids)
-    _check(options, count)
-    rule = _given_rule(options, count)
+    words = [run_id.strip() for word in options.runs for run_id in word.split(",")]
+    run_ids = [run_id for run_id in words if run_id]
+    tracked = bool(run_ids) or options.track
+    ballot = _checked(options, len(options.csv) + len(run_ids), tracked)
     size_of = _size_lookup(options.data, options.image_size)
     tell = _progress()
     members = [Member(str(path), path) for path in options.csv]
-    members += [_fetched(run_id, folder, options.soft, tell) for run_id in run_ids]
+    members += [_fetched(run_id, folder, options, tell) for run_id in run_ids]
     results = []
     for member in members:
         tell(f"reading {member.name}")
         results.append(member.read(size_of, options.soft))
+    facts: dict[str, Any] = {}
     numbers: dict[str, float] = {}
-    if options.sweep or options.select or options.per_class:
-        rule, numbers = _chosen(options, members, results, size_of, rule, tell)
-    tell(f"counting the votes of {count} members")
-    voted = _voted(results, rule)
-    if options.largest_component or options.fill_holes:
-        from handray.inference.tidy import tidied  # imports OpenCV
-
-        tell("tidying masks up")
-        voted = tidied(voted, options.largest_component, options.fill_holes)
+    if _judges(options):
+        ballot, facts["judged_by"], numbers = _chosen(
+            options, members, results, size_of, ballot, tell
+        )
+    tell(f"counting the votes of {len(members)} members")
+    voted = _tidied(ballot.vote(results), options, facts)
     source = {
         "job": "ensemble",
-        **rule.asdict(voted.class_names),
-        "soft": options.soft,
-        "largest_component": options.largest_component,
-        "fill_holes": options.fill_holes,
+        **ballot.facts(),
+        **facts,
         **made_by(),
-        "members": {
-            member.name: member.about(result[0])
-            for member, result in zip(members, results, strict=True)
-        },
+        "members": [m.about(result) for m, result in zip(members, results, strict=True)],
     }
     write_submission(options.out, replace(voted, source=source))
     for result in results:
@@ -113,25 +91,25 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
             print(f"note: the rows of {result[0].name} were in another order; matched by name")
     if options.agreement:
         _show_agreement(options.out, [result[len(result) // 2] for result in results])
-    print(f"{options.out}: {_how(rule, options.soft, [m.name for m in members])}")
-    if run_ids or options.track:
-        from handray.reporting.tracking import check_tracking, track_ensemble, tracking_uri
+    print(f"{options.out}: {ballot.told([member.name for member in members])}")
+    if tracked:
+        from handray.reporting.tracking import track_ensemble, tracking_uri
 
-        check_tracking()
-        run = track_ensemble(options.out, source, numbers)
-        print(f"MLflow: {tracking_uri()}, run {run}")
+        print(f"MLflow: {tracking_uri()}, run {track_ensemble(options.out, source, numbers)}")
     return 0
 
 
-def _check(options: argparse.Namespace, count: int) -> None:
+def _judges(options: argparse.Namespace) -> bool:
+    return bool(options.sweep or options.select or options.per_class)
+
+
+def _checked(options: argparse.Namespace, count: int, tracked: bool) -> Ballot:
+    """The rule of the command line, after all that can be checked before the members are read."""
     if not count:
         raise ValueError("no members; name result files with --csv or MLflow runs with --runs")
+    check_target(options.out)
     if os.path.realpath(options.out) in map(os.path.realpath, options.csv):
         raise ValueError(f"--out {options.out} is a member too; give the result another name")
-    if options.weights and len(options.weights) != count:
-        raise ValueError(f"--weights has {len(options.weights)} numbers for {count} members")
-    if options.weights and (min(options.weights) < 0 or not sum(options.weights) > 0):
-        raise ValueError(f"--weights must be 0 or more, and not all 0, got {options.weights}")
     rule = options.votes is not None or options.vote_fraction is not None
     if options.select and (options.weights or rule):
         raise ValueError(
@@ -139,38 +117,30 @@ def _check(options: argparse.Namespace, count: int) -> None:
         )
     if options.per_class and rule:
         raise ValueError("--per-class chooses the votes; leave --votes and --vote-fraction out")
-    chooses = [name for name in ("sweep", "select", "per_class") if getattr(options, name)]
-    if chooses and not options.data:
-        flag = chooses[0].replace("_", "-")
-        raise ValueError(f"--{flag} needs labels; name their data folder with --data")
+    if _judges(options) and not options.data:
+        raise ValueError(
+            "--sweep, --select and --per-class need labels; name their data folder with --data"
+        )
+    ballot = Ballot.given(
+        count, options.weights, options.votes, options.vote_fraction, options.soft
+    )
+    if tracked:
+        from handray.reporting.tracking import check_tracking  # imports MLflow: seconds
+
+        check_tracking()
+    return ballot
 
 
-def _given_rule(options: argparse.Namespace, count: int) -> Rule:
-    """The rule of --votes or --vote-fraction; by default the source team's, or half of levels."""
-    from handray.inference.levels import LEVELS
-
-    weights = tuple(options.weights or [1.0] * count)
-    if not options.soft and not options.weights:
-        return Rule(weights, votes_needed(count, options.votes, options.vote_fraction))
-    total = sum(weights)
-    if options.votes is not None:
-        share = votes_needed(count, options.votes) / total
-    else:
-        # Checks the fraction; members are weighed, so nothing is rounded down.
-        votes_needed(count, None, options.vote_fraction)
-        share = options.vote_fraction or (0.5 if options.soft else 0.7)
-    if share > 1:
-        raise ValueError(f"--votes {options.votes} is more than the weights' sum of {total:g}")
-    return Rule(weights, max(1e-9, share * total * (len(LEVELS) if options.soft else 1) - 1e-9))
-
-
-def _fetched(run_id: str, folder: Path, soft: bool, tell: Callable[[str], None]) -> Member:
-    from handray.reporting.tracking import download_submission  # imports MLflow: seconds
+def _fetched(
+    run_id: str, folder: Path, options: argparse.Namespace, tell: Callable[[str], None]
+) -> Member:
+    from handray.reporting.tracking import download_submission
 
     tell(f"fetching run {run_id}")
     into = folder / run_id
     into.mkdir(exist_ok=True)
-    return Member(f"run {run_id}", download_submission(run_id, into, soft), run_id)
+    path = download_submission(run_id, into, _judges(options), options.soft)
+    return Member(f"run {run_id}", path, run_id)
 
 
 def _chosen(
@@ -178,60 +148,48 @@ def _chosen(
     members: Sequence[Member],
     results: Sequence[Sequence[Submission]],
     size_of: SizeOf | None,
-    rule: Rule,
+    ballot: Ballot,
     tell: Callable[[str], None],
-) -> tuple[Rule, dict[str, float]]:
-    """Judge the members by labels and print what was found; the rule, and numbers to track."""
-    from handray.reporting.choosing import Chooser, labelled  # reads images: slow to import
+) -> tuple[Ballot, str, dict[str, float]]:
+    """Judge the members by labels and print what was found: (rule, by what, numbers to track)."""
+    from handray.inference.labels import read_labels  # reads images: slow to import
+    from handray.reporting.choosing import Chooser
 
     tell(f"reading the labels of {options.data}")
-    images = labelled(options.data)
-    judged = evidence(members, results, images, size_of, options.soft)
+    labels = read_labels(options.data)
+    judged, by = evidence(members, results, labels, size_of, options.soft)
+    print(f"Members are judged by {by}.\n")
     tell("counting who has which pixels")
-    names = [member.name for member in members]
-    chooser = Chooser.of(names, judged, images)
+    chooser = Chooser.of([member.name for member in members], judged, labels)
     tell("trying votes")
     if options.sweep:
-        print(chooser.sweep(rule.weights), end="\n\n")
-    if not (options.select or options.per_class):
-        return rule, {}
+        print(chooser.sweep(ballot.weights), end="\n\n")
     if options.select:
         choice, text = chooser.chosen(options.per_class)
+    elif options.per_class:
+        choice, text = chooser.best_share(ballot.weights)
     else:
-        choice, text = chooser.best_share(rule.weights, options.per_class)
+        return ballot, by, {}
     print(text, end="\n\n")
-    levels = len(results[0])
-    needed = tuple(choice.needed_C(levels).tolist())
     if options.per_class:
-        print(f"Share of the votes that a class needs:\n{chooser.shares_of(choice)}\n")
-        return Rule(choice.weights_M, needed), {"oof_dice_mean": choice.dice}
-    return Rule(choice.weights_M, needed[0]), {"oof_dice_mean": choice.dice}
+        print(chooser.by_class(choice), end="\n\n")
+    ballot = Ballot.chosen(choice, chooser.class_names, options.soft)
+    return ballot, by, {"oof_dice_mean": choice.dice}
 
 
-def _voted(results: Sequence[Sequence[Submission]], rule: Rule) -> Submission:
-    flat = [level for levels in results for level in levels]
-    needed = np.array(rule.needed) if isinstance(rule.needed, tuple) else rule.needed
-    if len(set(rule.weights)) == 1:
-        # Alike: the faster count.
-        return vote_submissions(flat, needed / rule.weights[0])
-    return vote_submissions(flat, needed, [w for w in rule.weights for _ in results[0]])
+def _tidied(voted: Submission, options: argparse.Namespace, facts: dict[str, Any]) -> Submission:
+    """Tidy the classes up that the options name; [] names all."""
+    classes = {
+        flag: list(voted.class_names if named == [] else named)
+        for flag in ("largest_component", "fill_holes")
+        if (named := getattr(options, flag)) is not None
+    }
+    if not classes:
+        return voted
+    from handray.inference.tidy import tidied  # imports OpenCV
 
-
-def _how(rule: Rule, soft: bool, names: Sequence[str]) -> str:
-    told = [
-        name if weight == 1 else f"{weight:g} x {name}"
-        for name, weight in zip(names, rule.weights, strict=True)
-        if weight
-    ]
-    from handray.inference.levels import LEVELS
-
-    total = sum(rule.weights) * (len(LEVELS) if soft else 1)
-    what = "levels" if soft else "votes"
-    if isinstance(rule.needed, tuple):
-        needed = f"each class's share of {total:g}"
-    else:
-        needed = f"{rule.needed + 1e-9:.6g} or more of {total:g}"
-    return f"pixels with {needed} {what}: {', '.join(told)}"
+    facts |= classes
+    return tidied(voted, classes.get("largest_component", []), classes.get("fill_holes", []))
 
 
 def _show_agreement(out: Path, results: Sequence[Submission]) -> None:
@@ -250,11 +208,11 @@ def _explain(path: Path) -> int:
         raise ValueError(f"--explain {path}: there is no {beside} that tells where it comes from")
     try:
         facts = json.loads(beside.read_text())
-        sizes, source = facts.get("sizes_hw", {}), dict(facts["source"])
+        source = dict(facts["source"])
+        sizes = [f"{h} x {w}" for h, w in facts.get("sizes_hw", {}).values()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"--explain {path}: {beside} tells nothing ({error!r})") from error
-    shapes = sorted({tuple(size) for size in sizes.values()})
-    print(f"{path}: {len(sizes)} images of {', '.join(f'{h} x {w}' for h, w in shapes)} px")
+    print(f"{path}: {len(sizes)} images of {', '.join(sorted(set(sizes)))} px")
     print(explained(source))
     return 0
 
@@ -293,7 +251,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--vote-fraction",
         type=float,
         metavar="F",
-        help="the same as a share of the members, above 0 to 1, rounded down (default: 0.7)",
+        help="the same as a share, above 0 to 1, rounded down (default: 0.7); with --soft the mean "
+        "probability that a pixel must exceed, 0.2 to 0.8 (default: 0.5)",
     )
     add(
         "--weights",
@@ -307,7 +266,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--soft",
         action="store_true",
         help="vote with the levels (0.2 to 0.8) that runs keep, which is nearly the mean of their "
-        "probabilities; half of all levels by default",
+        "probabilities",
     )
     add("--sweep", action="store_true", help="print the Dice of every number of votes")
     add(
@@ -316,8 +275,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="choose members, weights and votes greedily, and say what to expect of the choice",
     )
     add("--per-class", action="store_true", help="choose the votes for each class")
-    add("--largest-component", action="store_true", help="keep each mask's largest piece alone")
-    add("--fill-holes", action="store_true", help="fill what a mask surrounds")
+    classes: dict[str, Any] = {"nargs": "*", "metavar": "CLASS"}
+    add("--largest-component", **classes, help="keep masks' largest pieces, of all or some classes")
+    add("--fill-holes", **classes, help="fill what masks surround, of all or some classes")
     add("--agreement", action="store_true", help="print and draw the Dice of each two members")
     add("--data", metavar="DIR", help="data folder: sizes of images without a JSON, and labels")
     add(

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 
 from handray.cli import Parser, run_job
-from handray.data.radiographs import DataFolder, read_folder, read_truth
+from handray.data.radiographs import read_folder
 from handray.inference.ensemble import votes_needed
 from handray.inference.provenance import made_by
 from handray.inference.rule import Rule
-from handray.inference.score import score
-from handray.inference.submission import Submission, write_submission
+from handray.inference.score import overlap_of
+from handray.inference.submission import Submission, check_target, write_submission
 from handray.masks.rle import RunRows
 from handray.reporting.console import Counting
 
@@ -68,7 +68,7 @@ def main() -> int:
     )
     write_submission(options.out, submission)
     print(f"{options.out}: {len(done)} images by {len(members)} network(s), {_how(rule)}")
-    _print_dice(submission, data, options.split)
+    _print_dice(submission, options)
     sentences = [f"{fault.path}: {fault.what}" for fault in data.faults]
     sentences += [faults[row] for row in sorted(faults)]
     for sentence in sentences:
@@ -100,8 +100,7 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.soft and (options.votes or options.vote_fraction):
         raise ValueError("--soft averages probabilities, so there are no votes to count")
-    if options.out.suffix != ".csv" or options.out.is_dir():
-        raise ValueError(f"can't write a CSV to {options.out}; name a file that ends in .csv")
+    check_target(options.out)
 
 
 def _members(options: argparse.Namespace) -> list[Member]:
@@ -183,14 +182,15 @@ def _how(rule: Rule) -> str:
     return f"{how}, tta {rule.tta}" + (f", windows of {rule.window} px" if rule.window else "")
 
 
-def _print_dice(submission: Submission, data: DataFolder, split: str) -> None:
+def _print_dice(submission: Submission, options: argparse.Namespace) -> None:
     """Score what has labels; a network has seen the training images unless they were held out."""
-    truth = {image.name: image.polygons for image in data.train}
-    if split == "test":
-        truth = dict(read_truth(data.root, data) or {})
-    if truth and set(submission.image_names) <= set(truth):
-        seen = " (images that the networks may have been trained on)" if split == "train" else ""
-        print(f"Dice at source size: {score(submission, truth).dice():.4f}{seen}")
+    from handray.inference.labels import read_labels
+
+    labels = read_labels(options.data)
+    if labels.covers(submission.image_names):
+        dice = overlap_of(submission, labels.rows(submission)).dice()
+        seen = " (images that the networks may have been trained on)"
+        print(f"Dice at source size: {dice:.4f}{seen if options.split == 'train' else ''}")
 
 
 def _options() -> argparse.Namespace:

@@ -16,7 +16,6 @@ from handray.config import Config
 from handray.data.augment import Augment
 from handray.data.feed import EpochFeed, Source
 from handray.data.radiographs import Radiograph
-from handray.masks.rle import RunRows
 from handray.models.checkpointing import checkpoint_activations
 from handray.models.zoo import build_network
 from handray.training.batch import Batch, Normalisation
@@ -113,10 +112,8 @@ class FoldTraining:
             build_optimizer(model, self.config.optim),
             self.precision.scaler(),
         )
-        self.masks: dict[int, RunRows] = {}
-        """This rank's held-out masks by the network that was validated last."""
         self.overlap: Overlap | None = None
-        """What they score, over all ranks."""
+        """What the network that was validated last scores, over all ranks."""
         self.posted = 0.0
 
     def fit(
@@ -150,8 +147,8 @@ class FoldTraining:
 
     def validate(self, network: nn.Module) -> Overlap:
         """Pixel counts of a network over all held-out images, on every rank."""
-        self.masks = self.predictor.predict(network, self.held_out)
-        self.overlap = self.predictor.overlap(self.masks, self.held_out)
+        masks = self.predictor.predict(network, self.held_out)
+        self.overlap = self.predictor.overlap(masks, self.held_out)
         return self.overlap
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:

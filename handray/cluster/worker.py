@@ -74,14 +74,9 @@ class Rank:
         self._report(state, {"steps": state.steps, "record": ended})
 
     def _keep_best(self, state: TrainState) -> None:
-        """Write the averaged network and its out-of-fold masks; every rank calls this."""
-        rows = self.training.held_out
-        masks = self.training.predictor.gathered(self.training.masks, rows)
+        """Write the averaged network, on rank 0."""
         if self.ranks.rank:
             return
-        if len(rows):
-            submission = self._submission([self.task.train[row] for row in rows], masks)
-            write_submission(self.folder / OUT_OF_FOLD, submission)
         record = state.history[-1]
         about = {
             "config": dataclasses.asdict(self.config),

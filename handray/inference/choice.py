@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from handray.inference.membership import Membership
 
 Floats = NDArray[np.float64]
-SOFT_GRID = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
-"""Shares of the levels that are tried; levels end at 0.2 and 0.8."""
+PROBABILITIES = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
+"""Mean probabilities that are tried as thresholds of levels, from the first to the last level."""
 PATIENCE = 4
 """Members that a selection adds in vain before it ends."""
 
@@ -35,6 +35,22 @@ class Choice:
     def needed_C(self, levels: int) -> Floats:
         """Votes that each class needs, of ``levels`` votes a member and weight."""
         return np.array([needed(share, self.weights_M, levels) for share in self.share_C])
+
+
+def share_of(probability: float) -> float:
+    """Share of all levels that stands for a mean probability, for levels 0.2, 0.3 ... 0.8.
+
+    A pixel of probability p is held by the levels below p: by (p - 0.15) / 0.1 of the seven, to
+    within a half. Raises ValueError outside of the levels.
+    """
+    if not PROBABILITIES[0] <= probability <= PROBABILITIES[-1]:
+        raise ValueError(f"levels tell probabilities from 0.2 to 0.8, got {probability}")
+    return (probability - 0.15) / 0.7
+
+
+def probability_of(share: float) -> float:
+    """The mean probability that a share of all levels stands for."""
+    return 0.15 + 0.7 * share
 
 
 def needed(share: float, weights: Sequence[float], levels: int = 1) -> float:
@@ -96,9 +112,9 @@ class Judge:
         return self.table.dice_RT(weights, votes).reshape(-1, self.classes, len(votes))
 
     def shares(self, weights: Sequence[float]) -> tuple[float, ...]:
-        """Shares of the votes that make a difference: numbers of whole votes, or SOFT_GRID."""
+        """Shares of the votes that make a difference: of whole votes, or of PROBABILITIES."""
         if self.table.levels > 1:
-            return SOFT_GRID
+            return tuple(map(share_of, PROBABILITIES))
         if all(float(weight).is_integer() for weight in weights):
             total = int(sum(weights))
             return tuple(vote / total for vote in range(1, total + 1))

@@ -56,10 +56,11 @@ def vote_submissions(
 def average_levels(members: Sequence[Sequence[Submission]]) -> list[Submission]:
     """The levels of the members' mean probability, as far as their own levels tell it.
 
-    A pixel of the mean's level l is held by l times as many levels as there are members.
+    A pixel of probability p is held by the levels below p, so that p lies half a level above
+    their number; level l of the mean, counted from 0, is exceeded by l + 1/2 levels a member.
     """
     flat = [level for member in members for level in member]
-    return _vote(flat, [len(members) * (level + 1) for level in range(len(members[0]))], None)
+    return _vote(flat, [len(members) * (level + 0.5) for level in range(len(members[0]))], None)
 
 
 def first_in_order(members: Sequence[Submission]) -> Submission:

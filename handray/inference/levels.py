@@ -1,13 +1,15 @@
 """A result at several probabilities: nested masks in one compressed file beside its CSV.
 
-They stand for the probability maps, which would be a thousand times as large: the number of levels
-that hold a pixel tells its probability to within a tenth, and the level of 0.5 is the CSV itself.
+They stand for the probability maps, which are far larger: the number of levels that hold a pixel
+tells its probability to within a tenth. One network's level of 0.5 is its CSV; the levels of
+several are those of their mean probability, while the CSV is their vote.
 """
 
 import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,13 @@ from handray.masks.rle import RunRows
 
 LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 MIDDLE = LEVELS.index(0.5)
-"""The level that is the CSV."""
+"""The level of one half."""
+
+DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, IndexError, EOFError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What a damaged file makes its readers raise."""
 
 
 def levels_beside(path: Path) -> Path:
@@ -36,6 +44,7 @@ def write_levels(path: Path, levels: Sequence[Submission]) -> None:
         "class_names": first.class_names,
         "sizes_hw": None if first.sizes_hw is None else first.sizes_hw.tolist(),
         "levels": LEVELS,
+        "source": dict(first.source),
     }
     arrays: dict[str, Any] = {}
     for number, level in enumerate(levels):
@@ -78,9 +87,10 @@ def read_levels(path: Path, name: str | None = None) -> list[Submission]:
             tuple(about["class_names"]),
             tables[0],
             None if sizes is None else np.array(sizes, np.int64).reshape(-1, 2),
+            source=about["source"],
             name=name,
         )
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise ValueError(f"{path} is damaged ({error}); train that run again") from error
     if tuple(about["levels"]) != LEVELS:
         raise ValueError(f"{path} has the levels {about['levels']}, not {list(LEVELS)}")

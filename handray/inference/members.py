@@ -5,16 +5,20 @@ the levels of both lie beside it. Members are judged by labels: of their out-of-
 the CSVs themselves where those images have labels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from handray.inference.levels import levels_beside, read_levels
 from handray.inference.provenance import sha256
 from handray.inference.submission import SizeOf, Submission, read_submission
 
 OUT_OF_FOLD, OUTPUT = "oof.csv", "output.csv"
+
+
+if TYPE_CHECKING:
+    from handray.inference.labels import Labels  # reads images: slow to import
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,11 @@ class Member:
             raise ValueError(f"{self.name} has no {OUT_OF_FOLD} beside it")
         return _read(self.out_of_fold, f"{self.name} out of fold", size_of, soft)
 
-    def about(self, submission: Submission) -> dict[str, Any]:
-        """What the result's JSON says of the member."""
-        return {
-            "run": self.run,
-            "sha256": sha256(self.path),
-            "source": dict(submission.source),
-        }
+    def about(self, result: Sequence[Submission]) -> dict[str, Any]:
+        """What the JSON of a vote says of the member; the hash is of the file that was read."""
+        path = levels_beside(self.path) if len(result) > 1 else self.path
+        source = dict(result[0].source)
+        return {"name": self.name, "run": self.run, "sha256": sha256(path), "source": source}
 
 
 def _read(path: Path, name: str, size_of: SizeOf | None, soft: bool) -> list[Submission]:
@@ -61,16 +63,16 @@ def _read(path: Path, name: str, size_of: SizeOf | None, soft: bool) -> list[Sub
 def evidence(
     members: Sequence[Member],
     results: Sequence[Sequence[Submission]],
-    labelled: Mapping[str, Any],
+    labels: "Labels",
     size_of: SizeOf | None,
     soft: bool,
-) -> list[list[Submission]]:
-    """What the members are judged by, each with as many levels as its result.
+) -> tuple[list[list[Submission]], str]:
+    """What the members are judged by, each with as many levels as its result, and how to call it.
 
     Args:
         members: the ensemble's.
         results: their CSVs, or levels.
-        labelled: names of images with labels.
+        labels: of a data folder.
         size_of: of an image whose CSV doesn't say it.
         soft: levels are wanted.
 
@@ -80,10 +82,12 @@ def evidence(
     """
     lacking = [member.name for member in members if member.out_of_fold is None]
     if not lacking:
-        return [member.read_out_of_fold(size_of, soft) for member in members]
-    if set(results[0][0].image_names) <= set(labelled):
-        return [list(levels) for levels in results]
+        judged = [member.read_out_of_fold(size_of, soft) for member in members]
+        return judged, "out-of-fold masks of the training images"
+    if labels.covers(results[0][0].image_names):
+        what = f"the members' own images, since {lacking[0]} has no {OUT_OF_FOLD} beside it"
+        return [list(levels) for levels in results], what
     raise ValueError(
-        f"{lacking[0]} can't be judged: its images have no labels in --data, and there is no "
-        f"{OUT_OF_FOLD} of a run beside it"
+        f"{lacking[0]} can't be judged: its images have no labels in {labels.folder}, and there is "
+        f"no {OUT_OF_FOLD} of a run beside it"
     )

@@ -10,6 +10,7 @@ Axes: M members, K entries, R rows (image by image, class by class), T numbers o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,6 @@ Ints = NDArray[np.int64]
 CODE_BITS = 62
 ROWS_AT_ONCE = 200
 """Rows of one sweep, whose arrays a processor's cache can hold."""
-SHIFT = 2.0**24
-"""Above the pixels of an image of 4096 x 4096, below what a float64 adds exactly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +33,9 @@ class Membership:
     held_MK: NDArray[np.uint8]
     """How many of its levels each member has there."""
     row_K: Ints
-    both_K: Floats
-    """Pixels, and SHIFT times those of them that are true."""
+    pixels_K: Floats
+    true_K: Floats
+    """Those of the pixels that are true."""
     truth_R: Ints
     """Pixels of the truth of each row."""
 
@@ -50,20 +50,21 @@ class Membership:
             values = np.arange(self.levels * int(sum(weights)) + 1)
         else:
             values, support_K = np.unique(support_K, return_inverse=True)
-        # Sums below 2**48, so that one float64 holds both counts exactly.
         support_K += self.row_K * len(values)
-        both = np.bincount(support_K, self.both_K, len(self.truth_R) * len(values))
-        true_RV, pixels_RV = np.divmod(both.reshape(-1, len(values)), SHIFT)
         # A pixel counts where its support is at least what is needed.
         first_T = np.searchsorted(values, needed_T)
-        true_RT, pixels_RT = (_from_above(x)[:, first_T] for x in (true_RV, pixels_RV))
+        shape = len(self.truth_R), len(values)
+        true_RT, pixels_RT = (
+            _from_above(np.bincount(support_K, counts_K, shape[0] * shape[1]), shape)[:, first_T]
+            for counts_K in (self.true_K, self.pixels_K)
+        )
         return (2 * true_RT + SMOOTH) / (pixels_RT + self.truth_R[:, None] + SMOOTH)
 
 
-def _from_above(counts: Floats) -> Floats:
-    """Pixels of each value and those above it, and a last column of none."""
-    summed = counts[:, ::-1].cumsum(axis=1)[:, ::-1]
-    return np.concatenate([summed, np.zeros((len(summed), 1))], axis=1)
+def _from_above(counts: NDArray[Any], shape: tuple[int, int]) -> Floats:
+    """Pixels of each row with each value or a larger one, and a last column of none."""
+    summed = counts.reshape(shape)[:, ::-1].cumsum(axis=1)[:, ::-1]
+    return np.concatenate([summed, np.zeros((shape[0], 1))], axis=1)
 
 
 def membership(members: Sequence[Sequence[RunRows]], truth: RunRows) -> Membership:
@@ -87,16 +88,16 @@ def membership(members: Sequence[Sequence[RunRows]], truth: RunRows) -> Membersh
         tables += [(rows, 1 << (1 + bits * number)) for rows in member]
     firsts = range(0, max(1, len(truth)), ROWS_AT_ONCE)
     parts = [_swept(tables, first, min(first + ROWS_AT_ONCE, len(truth))) for first in firsts]
-    code_K, row_K, both_K = (np.concatenate(part) for part in zip(*parts, strict=True))
+    code_K, row_K, pixels_K, true_K = (np.concatenate(part) for part in zip(*parts, strict=True))
     mask = (1 << bits) - 1
     held_MK = np.stack([(code_K >> (bits * member)) & mask for member in range(len(members))])
-    return Membership(levels, held_MK.astype(np.uint8), row_K, both_K, areas(truth))
+    return Membership(levels, held_MK.astype(np.uint8), row_K, pixels_K, true_K, areas(truth))
 
 
 def _swept(
     tables: Sequence[tuple[RunRows, int]], first: int, last: int
-) -> tuple[Ints, Ints, Floats]:
-    """Entries of rows first .. last - 1: (code of what holds them, row, pixels and true ones).
+) -> tuple[Ints, Ints, Floats, Floats]:
+    """Entries of rows first .. last - 1: (code of what holds them, row, pixels, true pixels).
 
     Each table comes with what its runs add to the code of their pixels; the truth adds 1.
     """
@@ -109,14 +110,16 @@ def _swept(
     length = np.diff(place, append=place[-1:])
     kept = (code > 1) & (length > 0)
     place, code, length = place[kept], code[kept], length[kept]
-    both = length * np.where(code & 1, 1.0 + SHIFT, 1.0)
     held, row = code >> 1, place // stride
     # Numbers of the combinations, so that row and combination fit one sortable number.
     combinations, number = np.unique(held, return_inverse=True)
     entries, entry = np.unique(row * len(combinations) + number, return_inverse=True)
     row, number = np.divmod(entries, max(1, len(combinations)))
-    counts = np.bincount(entry, both, len(entries)).astype(np.float64)
-    return combinations[number].astype(np.int64), row + first, counts
+    pixels, true = (
+        np.bincount(entry, counts, len(entries)).astype(np.float64)
+        for counts in (length, length * (code & 1))
+    )
+    return combinations[number].astype(np.int64), row + first, pixels, true
 
 
 def _boundaries(rows: RunRows, step: int, stride: int) -> tuple[Ints, Ints]:

@@ -22,7 +22,7 @@ def truth_rows(polygons: Polygons, classes: int, source_hw: tuple[int, int]) -> 
 
 
 def score(submission: Submission, truth: Mapping[str, Polygons]) -> Overlap:
-    """Pixel counts of each image and class against the truth.
+    """Pixel counts of each image and class against the truth, whose classes are in the same order.
 
     Args:
         submission: with the sizes of its images.
@@ -41,10 +41,14 @@ def score(submission: Submission, truth: Mapping[str, Polygons]) -> Overlap:
         if name not in truth:
             raise ValueError(f"{submission.name}: there is no label of {name} to score it with")
         rows.append(truth_rows(truth[name], len(submission.class_names), (height, width)))
-    theirs = RunRows.stack(rows)
+    return overlap_of(submission, RunRows.stack(rows))
+
+
+def overlap_of(submission: Submission, truth: RunRows) -> Overlap:
+    """Pixel counts of each image and class against masks in the same order."""
     shape = (len(submission.image_names), len(submission.class_names))
     return Overlap(
         np.arange(shape[0]),
-        intersection_areas(submission.rows, theirs).reshape(shape),
-        (areas(submission.rows) + areas(theirs)).reshape(shape),
+        intersection_areas(submission.rows, truth).reshape(shape),
+        (areas(submission.rows) + areas(truth)).reshape(shape),
     )

@@ -64,12 +64,9 @@ def write_submission(path: Path, submission: Submission) -> None:
     Folders are made. Raises ValueError for a path that is no CSV's or whose JSON is another
     program's, OSError naming the CSV where it couldn't be written.
     """
+    check_target(path)
     target = Path(os.path.realpath(path))
     beside = json_beside(target)
-    if target.suffix != ".csv" or target.is_dir() or target.parent.is_file():
-        raise ValueError(f"can't write a CSV to {path}; name a file that ends in .csv")
-    if beside.exists() and "source" not in _json(beside):
-        raise ValueError(f"{beside} is not of a CSV and would be lost; give {path} another name")
     facts: dict[str, Any] = {"source": dict(submission.source)}
     if submission.sizes_hw is not None:
         sizes = submission.sizes_hw.tolist()
@@ -79,6 +76,16 @@ def write_submission(path: Path, submission: Submission) -> None:
         _replace({beside: json.dumps(facts), target: "\n".join(_csv_lines(submission))})
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def check_target(path: Path) -> None:
+    """Raise ValueError where `write_submission` would refuse to write to `path`."""
+    target = Path(os.path.realpath(path))
+    beside = json_beside(target)
+    if target.suffix != ".csv" or target.is_dir() or target.parent.is_file():
+        raise ValueError(f"can't write a CSV to {path}; name a file that ends in .csv")
+    if beside.exists() and "source" not in _json(beside):
+        raise ValueError(f"{beside} is not of a CSV and would be lost; give {path} another name")
 
 
 def _csv_lines(submission: Submission) -> Iterator[str]:

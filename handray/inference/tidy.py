@@ -1,5 +1,6 @@
 """Masks tidied up after a vote: the largest piece alone, holes filled. Off unless asked for."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import cv2
@@ -10,27 +11,33 @@ from handray.inference.submission import Submission
 from handray.masks.rle import RunRows, Runs, encode_box
 
 
-def tidied(submission: Submission, largest_component: bool, fill_holes: bool) -> Submission:
-    """Tidy every mask up.
+def tidied(
+    submission: Submission, largest_component: Collection[str], fill_holes: Collection[str]
+) -> Submission:
+    """Tidy the masks of some classes up.
 
     Args:
         submission: with the sizes of its images.
-        largest_component: keep only each mask's largest 8-connected piece.
-        fill_holes: fill what a mask surrounds, pixels that aren't 4-connected to its outside.
+        largest_component: classes that keep only each mask's largest 8-connected piece.
+        fill_holes: classes whose masks get what they surround, pixels that aren't 4-connected to
+            their outside.
 
     Raises:
-        ValueError: the sizes aren't known.
+        ValueError: the sizes aren't known, or a class that isn't there.
 
     """
+    for flag, names in (("largest-component", largest_component), ("fill-holes", fill_holes)):
+        if unknown := sorted(set(names) - set(submission.class_names)):
+            raise ValueError(f"--{flag} {unknown[0]}: no class has this name")
     if not (largest_component or fill_holes):
         return submission
     if submission.sizes_hw is None:
         raise ValueError(f"{submission.name}: the sizes of its images are not known")
-    classes = len(submission.class_names)
     rows = []
-    for row in range(len(submission.rows)):
-        width = int(submission.sizes_hw[row // classes, 1])
-        rows.append(_tidied(submission.rows[row], width, largest_component, fill_holes))
+    for image, width in enumerate(submission.sizes_hw[:, 1].tolist()):
+        for c, name in enumerate(submission.class_names):
+            runs = submission.runs(image, c)
+            rows.append(_tidied(runs, width, name in largest_component, name in fill_holes))
     return replace(submission, rows=RunRows.join(rows))
 
 

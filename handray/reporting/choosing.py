@@ -1,8 +1,8 @@
 """Members of an ensemble compared and chosen, for people: tables, intervals, a picture."""
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handray.data.folds import assign_folds
-from handray.data.radiographs import Radiograph, read_folder, read_truth
-from handray.inference.choice import Choice, Judge, best_share, select
+from handray.inference.choice import Choice, Judge, best_share, probability_of, select
 from handray.inference.ensemble import aligned, first_in_order
+from handray.inference.labels import Labels
 from handray.inference.membership import membership
-from handray.inference.score import truth_rows
 from handray.inference.submission import Submission
 from handray.masks.algebra import dice_rows
-from handray.masks.rle import RunRows
 from handray.reporting.ablation import bootstrap_interval
 from handray.reporting.run_folder import write_bytes
 
@@ -26,68 +24,54 @@ FOLDS = 5
 Floats = NDArray[np.float64]
 
 
-def labelled(data: str) -> dict[str, Radiograph]:
-    """Images of a data folder that have labels, by name."""
-    folder = read_folder(data)
-    truth = read_truth(data, folder) or {}
-    known = {image.name: image for image in folder.train}
-    for image in folder.test:
-        if image.name in truth:
-            known[image.name] = replace(image, polygons=truth[image.name])
-    return known
-
-
 @dataclass(frozen=True)
 class Chooser:
     """Members judged by labels, and whose images those are."""
 
     names: Sequence[str]
     class_names: Sequence[str]
+    """In the order of the shares of a choice."""
     judge: Judge
     person_N: NDArray[np.int64]
 
     @classmethod
     def of(
-        cls,
-        names: Sequence[str],
-        members: Sequence[Sequence[Submission]],
-        images: Mapping[str, Radiograph],
+        cls, names: Sequence[str], members: Sequence[Sequence[Submission]], labels: Labels
     ) -> "Chooser":
         """Count the members' pixels against the labels.
 
         Args:
             names: the members'.
             members: of each its levels, of images that all have labels.
-            images: those with labels, by name.
+            labels: of those images.
 
         Raises:
-            ValueError: an image has no label, or members differ.
+            ValueError: an image has no label, members or labels differ, or there is one person.
 
         """
         reference = first_in_order([member[0] for member in members])
-        classes = len(reference.class_names)
-        if missing := [name for name in reference.image_names if name not in images]:
-            raise ValueError(f"image {missing[0]!r} of {reference.name} has no label in --data")
-        shown = [images[name] for name in reference.image_names]
+        truth = labels.rows(reference)
         flat = aligned([level for member in members for level in member])
         levels = len(members[0])
         tables = [flat[at : at + levels] for at in range(0, len(flat), levels)]
-        truth = [truth_rows(one.polygons, classes, (one.height, one.width)) for one in shown]
-        people = np.unique([one.person for one in shown], return_inverse=True)[1]
-        if len(set(people)) < 2:
+        shown = [labels.images[name] for name in reference.image_names]
+        person_N = np.unique([one.person for one in shown], return_inverse=True)[1]
+        people = len(set(person_N.tolist()))
+        if people < 2:
             raise ValueError("the labels are of one person; a choice is tried on others, add some")
-        fold_N = assign_folds(shown, min(FOLDS, len(set(people))), 0)
-        judge = Judge(membership(tables, RunRows.stack(truth)), classes, fold_N)
-        return cls(names, reference.class_names, judge, people.astype(np.int64))
+        fold_N = assign_folds(shown, min(FOLDS, people), 0)
+        judge = Judge(membership(tables, truth), len(reference.class_names), fold_N)
+        return cls(names, reference.class_names, judge, person_N.astype(np.int64))
 
     def sweep(self, weights: Sequence[float]) -> str:
         """Dice for each number of votes, as the source report's table."""
-        shares, total = self.judge.shares(weights), sum(weights) * self.judge.table.levels
+        shares, soft = self.judge.shares(weights), self.judge.table.levels > 1
         dice_T = self.judge.dice_CT(weights).mean(axis=0)
-        lines = ["votes    share  Dice"]
+        lines = ["mean p   Dice" if soft else "votes    Dice"]
         for share, dice in zip(shares, dice_T.tolist(), strict=True):
             best = "  the best" if dice == dice_T.max() else ""
-            lines.append(f"{share * total:<7.6g}  {share:5.3f}  {dice:.4f}{best}")
+            threshold = f"> {probability_of(share):.2f}" if soft else f"{share * sum(weights):.6g}"
+            lines.append(f"{threshold:<7}  {dice:.4f}{best}")
         return "\n".join(lines)
 
     def chosen(self, per_class: bool) -> tuple[Choice, str]:
@@ -104,34 +88,39 @@ class Chooser:
             lines.append(f"{weight:6.0f}  {name}")
         lines += [
             "",
-            f"Dice on the {len(self.person_N)} images that it was chosen on: {choice.dice:.4f}",
-            f"Dice where each fold of people had no part in the choice: {honest_NC.mean():.4f}",
+            *self._dice(choice, honest_NC),
             self._gain("the best single member", honest_NC, single_NC),
             self._gain("all members alike", honest_NC, all_NC),
         ]
         return choice, "\n".join(lines)
 
-    def shares_of(self, choice: Choice) -> str:
-        """The share of the votes that each class needs."""
-        pairs = zip(self.class_names, choice.share_C, strict=True)
-        return "\n".join(f"{share:5.3f}  {name}" for name, share in pairs)
-
-    def best_share(self, weights: Sequence[float], per_class: bool) -> tuple[Choice, str]:
-        """The best number of votes for given weights, and what is to be expected of it."""
-        choice = best_share(self.judge, weights, per_class)
-        honest_NC = self.judge.honest_dice_NC(
-            lambda fold: best_share(self.judge, weights, per_class, fold)
-        )
-        one_NC = self.judge.honest_dice_NC(
-            lambda fold: best_share(self.judge, weights, False, fold)
-        )
+    def by_class(self, choice: Choice) -> str:
+        """What each class needs."""
+        soft = self.judge.table.levels > 1
         lines = [
+            "A class needs a mean p above" if soft else "A class needs this share of the votes"
+        ]
+        for share, name in zip(choice.share_C, self.class_names, strict=True):
+            lines.append(f"{probability_of(share) if soft else share:5.2f}  {name}")
+        return "\n".join(lines)
+
+    def best_share(self, weights: Sequence[float]) -> tuple[Choice, str]:
+        """The votes that each class needs for given weights, and what is to be expected of them."""
+        choice = best_share(self.judge, weights, per_class=True)
+
+        def choose(per_class: bool) -> Callable[[int | None], Choice]:
+            return lambda fold: best_share(self.judge, weights, per_class, fold)
+
+        honest_NC, one_NC = (self.judge.honest_dice_NC(choose(each)) for each in (True, False))
+        return choice, "\n".join(
+            [*self._dice(choice, honest_NC), self._gain("one rule for all", honest_NC, one_NC)]
+        )
+
+    def _dice(self, choice: Choice, honest_NC: Floats) -> list[str]:
+        return [
             f"Dice on the {len(self.person_N)} images that it was chosen on: {choice.dice:.4f}",
             f"Dice where each fold of people had no part in the choice: {honest_NC.mean():.4f}",
         ]
-        if per_class:
-            lines.append(self._gain("one share for all classes", honest_NC, one_NC))
-        return choice, "\n".join(lines)
 
     def _single(self, fold: int | None) -> Choice:
         members = range(len(self.names))

@@ -3,14 +3,13 @@
 Axes: N images, C classes.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.data.radiographs import Radiograph
 from handray.inference.evaluation import HD95, Evaluation
+from handray.inference.labels import Labels
 from handray.reporting.ablation import bootstrap_interval, slices
 
 WORST = 5
@@ -25,26 +24,31 @@ HEADS = {
 }
 
 
-def report(evaluation: Evaluation, radiographs: Sequence[Radiograph] | None) -> dict[str, Any]:
+def report(evaluation: Evaluation, labels: Labels | None) -> dict[str, Any]:
     """Sum an evaluation up in plain types.
 
     Args:
         evaluation: of any images.
-        radiographs: the same images, where their people, sides and bends are known.
+        labels: of their data folder, which knows people, sides and bends; None without one.
 
     Returns:
         ``mean`` (each measure), ``spread`` (standard deviation of the images' Dice), ``interval``
-        (95 % of the mean Dice, by person), ``worst`` (images and Dice), ``one_mask_empty`` (masks
-        whose HD95 is infinite and not in its mean), and means by ``class``, ``group``, ``slice``.
+        (95 % of the mean Dice; None for a single one) and ``interval_over`` (people or images),
+        ``worst`` (images and Dice), ``one_mask_empty`` (masks whose HD95 is infinite and not in
+        its mean), and means by ``class``, ``group``, ``slice``.
 
     """
     dice_NC = evaluation.measures["dice"]
     dice_N = dice_NC.mean(axis=1)
-    names = [one.person for one in radiographs] if radiographs else evaluation.image_names
-    low, high = bootstrap_interval(dice_N, np.unique(names, return_inverse=True)[1])
+    names = evaluation.image_names
+    known = labels is not None and set(names) <= set(labels.people)
+    drawn = [labels.people[name] for name in names] if labels and known else list(names)
+    groups_N = np.unique(drawn, return_inverse=True)[1]
+    interval = list(bootstrap_interval(dice_N, groups_N)) if len(set(drawn)) > 1 else None
+    shown = [labels.images[name] for name in names] if labels and labels.covers(names) else []
     worst = np.argsort(dice_N, kind="stable")[:WORST]
     everywhere = np.ones(dice_NC.shape, bool)
-    kinds, groups = slices(radiographs or [], evaluation.class_names)
+    kinds, groups = slices(shown, evaluation.class_names)
     channel_C = np.arange(dice_NC.shape[1])
     by_class = {
         name: everywhere & (channel_C == c) for c, name in enumerate(evaluation.class_names)
@@ -53,7 +57,8 @@ def report(evaluation: Evaluation, radiographs: Sequence[Radiograph] | None) -> 
         "images": len(dice_N),
         "mean": _means(evaluation, everywhere),
         "spread": float(dice_N.std()),
-        "interval": [low, high],
+        "interval": interval,
+        "interval_over": "people" if known else "images",
         "worst": {evaluation.image_names[n]: float(dice_N[n]) for n in worst},
         "one_mask_empty": int(np.isinf(evaluation.measures[HD95]).sum()),
         "class": {name: _means(evaluation, cells) for name, cells in by_class.items()},
@@ -84,11 +89,14 @@ def report_text(facts: dict[str, Any]) -> str:
             lines.append(f"by {kind}")
         rows = sorted(table.items(), key=lambda row: row[1]["dice"]) if kind else table.items()
         lines += [f"{name:<{width}}  {_cells(means)}" for name, means in rows]
-    low, high = facts["interval"]
+    interval = ""
+    if facts["interval"]:
+        low, high = facts["interval"]
+        interval = f", 95 % interval over {facts['interval_over']} {low:.4f} to {high:.4f}"
     lines += [
         "",
         f"Dice of {facts['images']} images: mean {facts['mean']['dice']:.4f}, standard deviation "
-        f"{facts['spread']:.4f}, 95 % interval over people {low:.4f} to {high:.4f}",
+        f"{facts['spread']:.4f}{interval}",
         "Worst images:",
         *(f"  {dice:.4f}  {name}" for name, dice in facts["worst"].items()),
     ]

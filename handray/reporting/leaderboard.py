@@ -31,7 +31,10 @@ def leaderboard_text(board: pd.DataFrame, level: Noise) -> str:
 
 def _noise_text(level: Noise) -> str:
     if not level.freedom:
-        return "No policy has two seeds that ran to their end: the noise is unknown."
+        return (
+            "No policy has two seeds that ran to their end: the noise is unknown there; what was "
+            "stopped early is held against the noise at its own percent, if that is known."
+        )
     return (
         f"Noise: the same policy by another seed differs by {level.deviation:.4f} (standard "
         f"deviation, {level.freedom} degrees of freedom), so a difference of one pair of trials "
@@ -45,19 +48,19 @@ def save_leaderboard(
     """Write both tables and the picture; returns their paths."""
     write_text(folder / LEADERBOARD, board.round(6).to_csv(index=False))
     write_text(folder / SLICES, slices.round(6).to_csv(index=False))
-    write_bytes(folder / PICTURE, _picture(board, level))
+    write_bytes(folder / PICTURE, _picture(board))
     return [folder / name for name in (LEADERBOARD, SLICES, PICTURE)]
 
 
-def _picture(board: pd.DataFrame, level: Noise) -> bytes:
+def _picture(board: pd.DataFrame) -> bytes:
     """Differences with their intervals, and a band as wide as the noise; PNG."""
     from matplotlib.figure import Figure
 
     board = board[::-1].reset_index(drop=True)  # the best on top
     figure = Figure(figsize=(8, 1.2 + 0.28 * len(board)), layout="constrained")
     axes = figure.subplots()
-    if level.freedom:
-        noise = board["noise_floor"]
+    noise = board["noise_floor"].fillna(0.0)
+    if noise.any():
         axes.barh(board.index, 2 * noise, left=-noise, height=1, color="0.9", label="noise")
     axes.axvline(0, color="0.6", linewidth=1)
     for place, row in enumerate(board.to_dict("records")):
@@ -69,7 +72,7 @@ def _picture(board: pd.DataFrame, level: Noise) -> bytes:
     axes.set_xlabel(
         "difference of held-out Dice from none, 95 % interval over people; x: stopped early"
     )
-    if level.freedom:
+    if noise.any():
         axes.legend(loc="lower right")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)

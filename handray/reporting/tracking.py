@@ -153,13 +153,16 @@ def start_tracking(
     return tracker
 
 
-def download_submission(run_id: str, into: Path, levels: bool = False) -> Path:
-    """Fetch the output.csv of a run, parent or fold, and what lies beside it.
+def download_submission(
+    run_id: str, into: Path, out_of_fold: bool = False, levels: bool = False
+) -> Path:
+    """Fetch the output.csv of a run, parent or fold, and its JSON.
 
     Args:
         run_id: MLflow's id.
         into: an existing folder.
-        levels: fetch the levels as well, where the run has them.
+        out_of_fold: fetch the out-of-fold masks as well, where the run has them.
+        levels: the same for levels.
 
     Returns:
         Path of the CSV.
@@ -173,7 +176,7 @@ def download_submission(run_id: str, into: Path, levels: bool = False) -> Path:
     if OUTPUT not in names:
         name = run.info.run_name
         raise ValueError(f"--runs {run_id} ({name}) has no {OUTPUT}; did its training finish?")
-    results = [Path(OUTPUT), Path(OUT_OF_FOLD)]
+    results = [Path(OUTPUT), *([Path(OUT_OF_FOLD)] if out_of_fold else [])]
     wanted = [*results, *map(json_beside, results)]
     if levels:
         wanted += map(levels_beside, results)
@@ -192,8 +195,8 @@ def track_ensemble(result: Path, source: dict[str, Any], numbers: dict[str, floa
 
     """
     client, experiment = _open()
-    members = enumerate(source["members"].items())
-    tags = {f"member/{n}": str(about["run"] or name) for n, (name, about) in members}
+    members = enumerate(source["members"])
+    tags = {f"member/{n}": str(about["run"] or about["name"]) for n, about in members}
     tags |= {"job": source["job"]}
     run = client.create_run(experiment, tags=tags, run_name=f"ensemble-{result.stem}")
     params = [Param(key, str(value)) for key, value in source.items() if key != "members"]

@@ -1,10 +1,19 @@
 """Membership counts against drawn pixels, and what is chosen by them."""
 
+import math
+
 import numpy as np
 import pytest
 
-from handray.inference.choice import Judge, best_share, needed, select
-from handray.inference.membership import SHIFT, membership
+from handray.inference.choice import (
+    Judge,
+    best_share,
+    needed,
+    probability_of,
+    select,
+    share_of,
+)
+from handray.inference.membership import membership
 from handray.masks.algebra import dice_rows, vote_rows
 from handray.masks.rle import RunRows, encode
 
@@ -55,8 +64,7 @@ def test_entries_are_the_combinations_of_members_with_their_pixels():
     a, b, truth = ([[0, 3]], [[1, 4]], [[2, 5]])
     rows = [RunRows.join([np.array(runs[0], np.int32)]) for runs in (a, b, truth)]
     table = membership([[rows[0]], [rows[1]]], rows[2])
-    true_K, pixels_K = np.divmod(table.both_K, SHIFT)
-    entries = list(zip(table.held_MK.T.tolist(), pixels_K, true_K, strict=True))
+    entries = list(zip(table.held_MK.T.tolist(), table.pixels_K, table.true_K, strict=True))
     assert sorted(entries) == [([0, 1], 1, 1), ([1, 0], 1, 0), ([1, 1], 2, 1)]
     assert table.truth_R.tolist() == [3]
 
@@ -83,7 +91,12 @@ def test_votes_are_rounded_so_that_a_share_is_what_it_says():
     assert 6.999 < needed(0.7, [1] * 10) <= 7
     assert needed(0.1, [1, 1, 1]) == pytest.approx(0.3)
     assert judge_of(hard()).shares([2, 1, 0]) == (1 / 3, 2 / 3, 1)
-    assert 0.5 in judge_of(soft()).shares([1, 0, 0])
+    levels = judge_of(soft()).shares([1, 0, 0])
+    # More than 0.2 is held by one level of seven, more than 0.8 by all of them.
+    assert [math.ceil(7 * share) for share in (levels[0], levels[6], levels[-1])] == [1, 4, 7]
+    assert [probability_of(share_of(p)) for p in (0.2, 0.5)] == pytest.approx([0.2, 0.5])
+    with pytest.raises(ValueError, match=r"from 0\.2 to 0\.8, got 0\.9"):
+        share_of(0.9)
 
 
 def test_selection_leaves_out_who_only_does_harm_and_counts_the_best():

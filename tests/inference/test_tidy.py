@@ -24,8 +24,20 @@ def blobs(seed: int):
 MASKS = [*(blobs(seed) for seed in range(6)), np.zeros(HW, bool), np.ones(HW, bool)]
 
 
+NAMES = [f"c{n}" for n in range(len(MASKS))]
+
+
+def test_classes_that_are_not_named_stay_and_unknown_ones_are_refused():
+    whole = submission(MASKS)
+    done = tidied(whole, ["c2"], ["c2"])
+    changed = [n for n in range(len(MASKS)) if not np.array_equal(done.rows[n], whole.rows[n])]
+    assert changed == [2]
+    with pytest.raises(ValueError, match="--fill-holes Femur: no class has this name"):
+        tidied(whole, [], ["Femur"])
+
+
 def test_the_largest_component_is_scipys():
-    done = tidied(submission(MASKS), largest_component=True, fill_holes=False)
+    done = tidied(submission(MASKS), NAMES, [])
     for number, mask in enumerate(MASKS):
         pieces, count = ndimage.label(mask, np.ones((3, 3)))
         sizes = [0, *(np.sum(pieces == n) for n in range(1, count + 1))]
@@ -34,7 +46,7 @@ def test_the_largest_component_is_scipys():
 
 
 def test_filled_holes_are_scipys():
-    done = tidied(submission(MASKS), largest_component=False, fill_holes=True)
+    done = tidied(submission(MASKS), [], NAMES)
     for number, mask in enumerate(MASKS):
         expected = ndimage.binary_fill_holes(mask)
         assert np.array_equal(decode(done.rows[number], HW), expected)
@@ -42,9 +54,9 @@ def test_filled_holes_are_scipys():
 
 def test_nothing_asked_for_changes_nothing_and_sizes_must_be_known():
     whole = submission(MASKS)
-    assert tidied(whole, False, False) is whole
+    assert tidied(whole, [], []) is whole
     with pytest.raises(ValueError, match="sizes of its images are not known"):
-        tidied(Submission(("a.png",), ("Ulna",), RunRows.join([encode(MASKS[0])])), True, False)
+        tidied(Submission(("a.png",), ("Ulna",), RunRows.join([encode(MASKS[0])])), ["Ulna"], [])
 
 
 def test_a_box_has_the_masks_pixels_where_they_are():

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -65,7 +66,8 @@ def test_two_of_three_votes_make_the_result_and_the_last_line_tells_the_rule(fol
     beside = json.loads((folder / "out/v.json").read_text())
     assert beside["sizes_hw"] == {"x.png": [2048, 2048], "y.png": [2048, 2048]}
     assert beside["source"]["votes_needed"] == 2
-    assert list(beside["source"]["members"]) == ["a.csv", "b.csv", "c.csv"]
+    names = [member["name"] for member in beside["source"]["members"]]
+    assert names == ["a.csv", "b.csv", "c.csv"]
 
 
 def test_csvs_alone_import_no_torch_ray_mlflow_pandas_or_albumentations(folder):
@@ -137,9 +139,9 @@ def test_runs_and_csvs_mix_and_a_tracked_vote_is_a_member_for_others(
     assert f"2 or more of 3 votes: a.csv, run {runs[0]}, run {runs[1]}" in capsys.readouterr().out
     job.main(["--csv", "a.csv", "b.csv", "c.csv", "--votes", "2", "--out", "files.csv"])
     assert (folder / "mixed.csv").read_text() == (folder / "files.csv").read_text()
-    members = json.loads((folder / "mixed.json").read_text())["source"]["members"]
-    assert members[f"run {runs[1]}"]["run"] == runs[1]
-    assert members["a.csv"]["sha256"] == hashlib.sha256((folder / "a.csv").read_bytes()).hexdigest()
+    first, _, last = json.loads((folder / "mixed.json").read_text())["source"]["members"]
+    assert (last["name"], last["run"]) == (f"run {runs[1]}", runs[1])
+    assert first["sha256"] == hashlib.sha256((folder / "a.csv").read_bytes()).hexdigest()
     tags = [run.data.tags for run in mlflow_runs(folder)[1] if "member/2" in run.data.tags]
     assert [tags[0][f"member/{n}"] for n in range(3)] == ["a.csv", *runs]
 
@@ -159,8 +161,15 @@ def test_a_weight_counts_as_often_as_it_says(job, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     rule = ["--vote-fraction", "0.5"]
     job.main(["--csv", "a.csv", "b.csv", "--weights", "2", "1", *rule, "--out", "weighted.csv"])
-    assert "1.5 or more of 3 votes: 2 x a.csv, b.csv" in capsys.readouterr().out
-    assert (folder / "weighted.csv").read_text() == A
+    # int(0.5 * 3) is one vote, which either gives.
+    assert "1 or more of 3 votes: 2 x a.csv, b.csv" in capsys.readouterr().out
+    job.main(["--csv", "a.csv", "b.csv", "--weights", "2", "1", "--votes", "2"])
+    assert (folder / "output.csv").read_text() == A
+    job.main(["--csv", "a.csv", "b.csv", "--weights", "0.6", "0.3", "--vote-fraction", "0.6"])
+    assert (folder / "output.csv").read_text() == A
+    job.main(["--csv", "a.csv", "b.csv", "c.csv", "--weights", "1", "1", "1", "--out", "ones.csv"])
+    job.main(["--csv", "a.csv", "b.csv", "c.csv", "--out", "plain.csv"])
+    assert (folder / "ones.csv").read_text() == (folder / "plain.csv").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -221,13 +230,40 @@ def test_a_sweep_prints_the_dice_of_every_number_of_votes(
     csvs = [str(judged / name / "oof.csv") for name in ("bad", "good")]
     job.main(["--csv", *csvs, "--data", str(phantoms), "--sweep", "--votes", "2", "--agreement"])
     said = capsys.readouterr().out
-    lines = said.splitlines()
-    assert lines[0].split() == ["votes", "share", "Dice"]
+    assert "judged by the members' own images" in said
+    lines = said.splitlines()[2:]
+    assert lines[0].split() == ["votes", "Dice"]
     labels = {image.name: image.polygons for image in read_folder(phantoms).train}
     expected = score(read_submission(tmp_path / "output.csv"), labels).dice()
-    assert float(lines[2].split()[2]) == pytest.approx(expected, abs=6e-5)
+    assert float(lines[2].split()[1]) == pytest.approx(expected, abs=6e-5)
     assert "Dice of each two members" in said
     assert (tmp_path / "output_agreement.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_classes_are_matched_by_name_whatever_their_order(
+    job, judged, phantoms, tmp_path, monkeypatch, capsys
+):
+    """The same results, their classes in another order in output.csv than in oof.csv."""
+    monkeypatch.chdir(tmp_path)
+    rules = {}
+    for order in ("as it is", "sorted"):
+        csvs = []
+        for name in ("bad", "good"):
+            home = tmp_path / order / name
+            shutil.copytree(judged / name, home)
+            if order == "sorted":
+                text = (home / "output.csv").read_text().splitlines()
+                (home / "output.csv").write_text("\n".join([text[0], *sorted(text[1:])]) + "\n")
+            csvs.append(str(home / "output.csv"))
+        arguments = ["--data", str(phantoms), "--per-class", "--out", f"{order}.csv"]
+        job.main(["--csv", *csvs, *arguments])
+        said = capsys.readouterr().out
+        rules[order] = json.loads((tmp_path / f"{order}.json").read_text())["source"]
+        assert "judged by out-of-fold masks" in said
+    votes = [rules[order]["votes_needed"] for order in rules]
+    assert votes[0] == votes[1]
+    rows = [sorted((tmp_path / f"{order}.csv").read_text().splitlines()) for order in rules]
+    assert rows[0] == rows[1]
 
 
 def test_tidying_is_off_unless_asked_for(job, folder, monkeypatch):
@@ -272,7 +308,12 @@ def test_progress_is_told_only_after_ten_seconds(job, folder, monkeypatch, capsy
         ),
         (["--csv", "a.csv", "--weights", "1", "2"], "--weights has 2 numbers for 1 members"),
         (["--csv", "a.csv", "--weights", "-1"], "--weights must be 0 or more, and not all 0"),
-        (["--csv", "a.csv", "--select"], "--select needs labels; name their data folder with"),
+        (["--csv", "a.csv", "--select"], "--per-class need labels; name their data folder with"),
+        (["--csv", "a.csv", "--weights", "inf"], "--weights must be 0 or more, and not all 0"),
+        (["--csv", "a.csv", "--out", "x.txt"], "name a file that ends in .csv"),
+        (["--csv", "a.csv", "--soft", "--votes", "1"], "--soft compares the mean probability"),
+        (["--csv", "a.csv", "--soft", "--vote-fraction", "0.9"], "probabilities from 0.2 to 0.8"),
+        (["--csv", "a.csv", "--fill-holes", "Femur"], "--fill-holes Femur: no class has this name"),
         (
             ["--csv", "a.csv", "--select", "--votes", "1", "--data", "x"],
             "--select chooses weights and votes; leave --weights, --votes and",

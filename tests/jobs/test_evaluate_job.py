@@ -88,3 +88,29 @@ def test_an_image_without_a_label_is_named(job, results, phantoms, tmp_path):
     code, said = job("--csv", "other.csv", "--data", phantoms)
     assert code == 2
     assert "unknown.png" in said
+
+
+def test_classes_are_matched_by_name_and_must_be_the_labels(job, results, phantoms, tmp_path):
+    header, *rows = (tmp_path / "true.csv").read_text().splitlines()
+    (tmp_path / "sorted.csv").write_text("\n".join([header, *sorted(rows)]) + "\n")
+    code, said = job("--csv", "sorted.csv", "--data", phantoms)
+    assert code == 0, said
+    assert json.loads((tmp_path / "evaluation.json").read_text())["mean"]["dice"] == 1
+    fewer = [row for row in rows if ",Ulna," not in row]
+    (tmp_path / "fewer.csv").write_text("\n".join([header, *fewer]) + "\n")
+    code, said = job("--csv", "fewer.csv", "--data", phantoms)
+    assert code == 2 and "class 'Ulna' is in" in said
+
+
+def test_sizes_that_disagree_with_the_labels_are_told(job, results, phantoms, tmp_path):
+    beside = (tmp_path / "true.json").read_text()
+    (tmp_path / "true.json").write_text(beside.replace("[128, 128]", "[256, 256]", 1))
+    code, said = job("--csv", "true.csv", "--data", phantoms)
+    assert code == 2 and "is 256 x 256 there, but 128 x 128 in" in said
+
+
+def test_the_json_beside_a_csv_is_not_overwritten(job, results, phantoms, tmp_path):
+    before = (tmp_path / "true.json").read_text()
+    code, said = job("--csv", "true.csv", "--data", phantoms, "--out", "true.json")
+    assert code == 2 and "belongs to a CSV and would be lost" in said
+    assert (tmp_path / "true.json").read_text() == before

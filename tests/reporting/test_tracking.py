@@ -81,10 +81,10 @@ def test_a_submission_comes_back_with_its_json(home, tmp_path):
     into = tmp_path / "into"
     into.mkdir()
     assert download_submission(tracker.ids["fold0"], into).read_text() == "output.csv"
-    beside = ["oof.csv", "oof.json", "output.csv", "output.json"]
-    assert sorted(path.name for path in into.iterdir()) == beside
-    download_submission(tracker.ids["fold0"], into, levels=True)
-    assert sorted(path.name for path in into.iterdir()) == [*beside, "output_levels.npz"]
+    assert sorted(path.name for path in into.iterdir()) == ["output.csv", "output.json"]
+    download_submission(tracker.ids["fold0"], into, out_of_fold=True, levels=True)
+    names = ["oof.csv", "oof.json", "output.csv", "output.json", "output_levels.npz"]
+    assert sorted(path.name for path in into.iterdir()) == names
 
 
 def test_runs_without_a_submission_and_unknown_runs_are_named(home, tmp_path):
