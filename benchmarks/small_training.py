@@ -95,21 +95,21 @@ def _fit(training: FoldTraining, every: int, clock: list[float]) -> None:
     fit(training.state, training.learner, world)
 
 
-def folder_task(config: Config, data: str, every: int) -> FoldTask:
-    """The task of training on four fifths of a folder's people."""
+def folder_task(config: Config, data: str, every: int, folds: int = 5) -> FoldTask:
+    """The task of training on a folder's people but those of the first fold."""
     folder = read_folder(data)
     classes = len(folder.class_names)
     decoded = [
         Sample(row, *decode(image, config.data.size, classes))
         for row, image in enumerate(folder.train)
     ]
-    fold_of = assign_folds(folder.train, 5, 0)
+    fold_of = assign_folds(folder.train, folds, 0)
     seen = np.flatnonzero(fold_of)
     gray = np.stack([decoded[row].image_HW for row in seen])
     images = config.train.epochs * every * config.train.batch
     return FoldTask(
         fold=0,
-        config=replaced(config, {"data.passes": -(-images // len(seen))}),
+        config=replaced(config, {"data.passes": max(1, -(-images // len(seen)))}),
         class_names=folder.class_names,
         train=folder.train,
         test=(),
