@@ -89,7 +89,7 @@ class Experiment(Setting):
         board = start_board()
         decoded = open_source(self.config.data.size, self.data, self.streamed, board)
         print(
-            f"Training {len(folds)} fold{'s' * (len(folds) != 1)}, {self.shares.at_once} at a time, "
+            f"Training {len(folds)} fold(s), {self.shares.at_once} at a time, "
             f"{self.shares.ranks} rank(s) a fold, {self.shares.device} a rank"
         )
         task = self.task(decoded, board)
