@@ -30,10 +30,10 @@ from handray.config import replaced, short_hash
 from handray.data.folds import assign_folds
 from handray.data.radiographs import Radiograph, read_folder
 from handray.inference.ensemble import average_levels, vote_submissions, votes_needed
-from handray.inference.levels import LEVELS, MIDDLE, levels_beside, write_levels
+from handray.inference.levels import LEVELS, MIDDLE, write_levels
 from handray.inference.predict import runs_at_levels
 from handray.inference.score import score
-from handray.inference.submission import Submission, write_submission
+from handray.inference.submission import Submission, levels_beside, write_submission
 from handray.inference.tidy import tidied
 from handray.inference.trained import mean_of
 from handray.masks.rle import RunRows

@@ -21,7 +21,6 @@ runs are checked, comes from the JSON beside a CSV, else from --data, else from 
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -31,15 +30,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from handray.cli import Parser, run_job
 from handray.inference.ballot import Ballot
-from handray.inference.members import Member, evidence
+from handray.inference.members import OUT_OF_FOLD, OUTPUT, Member, evidence
 from handray.inference.provenance import explained, made_by
 from handray.inference.submission import (
     SizeOf,
     Submission,
     check_target,
     json_beside,
+    read_beside,
     write_submission,
 )
 from handray.masks.rle import MOST_PIXELS
@@ -65,19 +67,26 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
     size_of = _size_lookup(options.data, options.image_size)
     tell = _progress()
     members = [Member(str(path), path) for path in options.csv]
-    members += [_fetched(run_id, folder, options, tell) for run_id in run_ids]
+    for number, run_id in enumerate(run_ids):
+        members.append(_fetched(run_id, folder / str(number), options, tell))
     results = []
     for member in members:
         tell(f"reading {member.name}")
         results.append(member.read(size_of, options.soft))
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = _tidying(options, results[0][0].class_names)
+    tidying = dict(facts)
     numbers: dict[str, float] = {}
     if _judges(options):
         ballot, facts["judged_by"], numbers = _chosen(
             options, members, results, size_of, ballot, tell
         )
     tell(f"counting the votes of {len(members)} members")
-    voted = _tidied(ballot.vote(results), options, facts)
+    voted = ballot.vote(results)
+    if tidying:
+        from handray.inference.tidy import tidied  # imports OpenCV
+
+        tell("tidying masks up")
+        voted = tidied(voted, tidying.get("largest_component", []), tidying.get("fill_holes", []))
     source = {
         "job": "ensemble",
         **ballot.facts(),
@@ -85,12 +94,12 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
         **made_by(),
         "members": [m.about(result) for m, result in zip(members, results, strict=True)],
     }
+    if options.agreement:
+        _show_agreement(options.out, [result[len(result) // 2] for result in results])
     write_submission(options.out, replace(voted, source=source))
     for result in results:
         if result[0].reordered:
             print(f"note: the rows of {result[0].name} were in another order; matched by name")
-    if options.agreement:
-        _show_agreement(options.out, [result[len(result) // 2] for result in results])
     print(f"{options.out}: {ballot.told([member.name for member in members])}")
     if tracked:
         from handray.reporting.tracking import track_ensemble, tracking_uri
@@ -108,7 +117,13 @@ def _checked(options: argparse.Namespace, count: int, tracked: bool) -> Ballot:
     if not count:
         raise ValueError("no members; name result files with --csv or MLflow runs with --runs")
     check_target(options.out)
-    if os.path.realpath(options.out) in map(os.path.realpath, options.csv):
+    out = Path(os.path.realpath(options.out))
+    for csv in map(Path, map(os.path.realpath, options.csv)):
+        if json_beside(out) == json_beside(csv) and out != csv:
+            raise ValueError(f"--out {options.out} would take the JSON of {csv}; rename it")
+        if out == csv.with_name(OUT_OF_FOLD) and csv.name == OUTPUT:
+            raise ValueError(f"--out {options.out} holds a member's out-of-fold masks; rename it")
+    if out in map(Path, map(os.path.realpath, options.csv)):
         raise ValueError(f"--out {options.out} is a member too; give the result another name")
     rule = options.votes is not None or options.vote_fraction is not None
     if options.select and (options.weights or rule):
@@ -132,13 +147,12 @@ def _checked(options: argparse.Namespace, count: int, tracked: bool) -> Ballot:
 
 
 def _fetched(
-    run_id: str, folder: Path, options: argparse.Namespace, tell: Callable[[str], None]
+    run_id: str, into: Path, options: argparse.Namespace, tell: Callable[[str], None]
 ) -> Member:
     from handray.reporting.tracking import download_submission
 
     tell(f"fetching run {run_id}")
-    into = folder / run_id
-    into.mkdir(exist_ok=True)
+    into.mkdir()
     path = download_submission(run_id, into, _judges(options), options.soft)
     return Member(f"run {run_id}", path, run_id)
 
@@ -158,6 +172,8 @@ def _chosen(
     tell(f"reading the labels of {options.data}")
     labels = read_labels(options.data)
     judged, by = evidence(members, results, labels, size_of, options.soft)
+    if set(judged[0][0].class_names) != set(results[0][0].class_names):
+        raise ValueError(f"{judged[0][0].name} has other classes than {results[0][0].name}")
     print(f"Members are judged by {by}.\n")
     tell("counting who has which pixels")
     chooser = Chooser.of([member.name for member in members], judged, labels)
@@ -177,19 +193,16 @@ def _chosen(
     return ballot, by, {"oof_dice_mean": choice.dice}
 
 
-def _tidied(voted: Submission, options: argparse.Namespace, facts: dict[str, Any]) -> Submission:
-    """Tidy the classes up that the options name; [] names all."""
-    classes = {
-        flag: list(voted.class_names if named == [] else named)
-        for flag in ("largest_component", "fill_holes")
-        if (named := getattr(options, flag)) is not None
-    }
-    if not classes:
-        return voted
-    from handray.inference.tidy import tidied  # imports OpenCV
-
-    facts |= classes
-    return tidied(voted, classes.get("largest_component", []), classes.get("fill_holes", []))
+def _tidying(options: argparse.Namespace, class_names: Sequence[str]) -> dict[str, list[str]]:
+    """Classes that are tidied up, by how; a flag without classes means all."""
+    classes = {}
+    for way in ("largest_component", "fill_holes"):
+        named = getattr(options, way)
+        if unknown := sorted(set(named or []) - set(class_names)):
+            raise ValueError(f"--{way.replace('_', '-')} {unknown[0]}: no class has this name")
+        if named is not None:
+            classes[way] = list(named or class_names)
+    return classes
 
 
 def _show_agreement(out: Path, results: Sequence[Submission]) -> None:
@@ -203,17 +216,14 @@ def _show_agreement(out: Path, results: Sequence[Submission]) -> None:
 
 
 def _explain(path: Path) -> int:
-    beside = json_beside(path)
-    if not beside.exists():
-        raise ValueError(f"--explain {path}: there is no {beside} that tells where it comes from")
-    try:
-        facts = json.loads(beside.read_text())
-        source = dict(facts["source"])
-        sizes = [f"{h} x {w}" for h, w in facts.get("sizes_hw", {}).values()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"--explain {path}: {beside} tells nothing ({error!r})") from error
-    print(f"{path}: {len(sizes)} images of {', '.join(sorted(set(sizes)))} px")
-    print(explained(source))
+    facts = read_beside(path)
+    if not path.exists() or not isinstance(facts.get("source"), dict):
+        raise ValueError(f"--explain {path}: no CSV with a {json_beside(path)} that tells of it")
+    sizes = facts.get("sizes_hw")
+    if isinstance(sizes, dict):
+        shapes = sorted({" x ".join(map(str, np.ravel(size))) for size in sizes.values()})
+        print(f"{path}: {len(sizes)} images of {', '.join(shapes)} px")
+    print(explained(facts["source"]))
     return 0
 
 

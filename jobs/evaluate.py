@@ -14,11 +14,12 @@ HD95 where only one of the masks is empty. The interval draws people with replac
 """
 
 import argparse
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from handray.cli import Parser, run_job
-from handray.inference.submission import json_beside, read_submission
+from handray.inference.submission import Submission, json_beside, read_submission
 
 
 def main() -> int:
@@ -38,10 +39,12 @@ def main() -> int:
     labels = read_labels(options.data) if options.data else None
     submission = read_submission(options.csv, size_of)
     if options.against:
-        pair = [submission, read_submission(options.against, size_of)]
+        other = read_submission(options.against, size_of)
+        submission = _sized(submission, other, options.csv)
+        pair = [submission, _sized(other, submission, options.against)]
         ours, truth = aligned(pair)
-        sizes = next((one.sizes_hw for one in pair if one.sizes_hw is not None), None)
-        submission = replace(first_in_order(pair), rows=ours, sizes_hw=sizes)
+        reference = first_in_order(pair)
+        submission = replace(reference, rows=ours, name=submission.name)
     elif labels:
         truth = labels.rows(submission)
     if submission.sizes_hw is None:
@@ -56,14 +59,29 @@ def main() -> int:
     return 0
 
 
+def _sized(result: Submission, other: Submission, path: Path) -> Submission:
+    """A result with its sizes, where only the other one knows them; runs are checked by them."""
+    if result.sizes_hw is not None or other.sizes_hw is None:
+        return result
+    known = dict(zip(other.image_names, other.sizes_hw.tolist(), strict=True))
+    if missing := [name for name in result.image_names if name not in known]:
+        raise ValueError(f"image {missing[0]!r} is in {result.name} but not in {other.name}")
+    return read_submission(path, lambda name: tuple(known[name]))
+
+
 def _check(options: argparse.Namespace) -> None:
     if not (options.data or options.against):
         raise ValueError("name what is true, with --data DIR (its labels) or --against CSV")
     out = options.out
     if out.suffix != ".json" or out.is_dir() or not out.absolute().parent.is_dir():
         raise ValueError(f"--out {out}: name a file that ends in .json, in a folder that is there")
+    try:
+        with tempfile.TemporaryFile(dir=out.absolute().parent):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(out)) from error
     taken = [json_beside(csv).resolve() for csv in (options.csv, options.against) if csv]
-    if out.resolve() in taken:
+    if out.resolve() in taken or out.with_suffix(".csv").exists():
         raise ValueError(f"--out {out} belongs to a CSV and would be lost; take another name")
 
 

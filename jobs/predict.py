@@ -160,7 +160,7 @@ def _thresholds(text: str, class_names: tuple[str, ...]) -> tuple[float, ...]:
     except ValueError:
         try:
             values = json.loads(Path(text).read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"--threshold {text}: neither a probability nor a JSON file of them ({error})"
             ) from error
@@ -186,9 +186,14 @@ def _print_dice(submission: Submission, options: argparse.Namespace) -> None:
     """Score what has labels; a network has seen the training images unless they were held out."""
     from handray.inference.labels import read_labels
 
-    labels = read_labels(options.data)
-    if labels.covers(submission.image_names):
+    try:
+        labels = read_labels(options.data)
+        if not labels.covers(submission.image_names):
+            return
         dice = overlap_of(submission, labels.rows(submission)).dice()
+    except ValueError as error:
+        print(f"warning: not scored: {error}", file=sys.stderr)
+    else:
         seen = " (images that the networks may have been trained on)"
         print(f"Dice at source size: {dice:.4f}{seen if options.split == 'train' else ''}")
 

@@ -15,9 +15,9 @@ from torch import nn
 
 from handray.cluster.fold import FoldTask, FoldTraining, out_of_memory
 from handray.data.radiographs import Radiograph
-from handray.inference.levels import LEVELS, MIDDLE, levels_beside, write_levels
+from handray.inference.levels import LEVELS, MIDDLE, write_levels
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
-from handray.inference.submission import Submission, write_submission
+from handray.inference.submission import Submission, levels_beside, write_submission
 from handray.masks.rle import RunRows
 from handray.reporting.run_folder import BEST, HISTORY, LAST, write_json
 from handray.training.loop import TrainingFailureError
@@ -104,8 +104,8 @@ class Rank:
             if masks and not self.ranks.rank:
                 images = [predictor.images[row] for row in rows.tolist()]
                 levels = [self._submission(images, level) for level in _by_level(masks)]
-                write_levels(levels_beside(self.folder / name), levels)
                 write_submission(self.folder / name, levels[MIDDLE])
+                write_levels(levels_beside(self.folder / name), levels)
 
     def _submission(self, images: Sequence[Radiograph], masks: Sequence[RunRows]) -> Submission:
         return Submission(

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 
 from handray.inference.choice import Choice, needed, probability_of, share_of
-from handray.inference.ensemble import DEFAULT_FRACTION, vote_submissions, votes_needed
+from handray.inference.ensemble import (
+    DEFAULT_FRACTION,
+    first_in_order,
+    vote_submissions,
+    votes_needed,
+)
 from handray.inference.levels import LEVELS
 from handray.inference.submission import Submission
 
@@ -54,10 +59,10 @@ class Ballot:
                 raise ValueError("--soft compares the mean probability; give --vote-fraction")
             share = share_of(0.5 if fraction is None else fraction)
             return cls(each, needed(share, each, len(LEVELS)), soft=True)
+        if weights and votes is not None and not 1 <= votes <= sum(each):
+            raise ValueError(f"--votes must be 1 to {sum(each):g}, the weights' sum; got {votes}")
         if all(weight.is_integer() for weight in each):
             return cls(each, votes_needed(int(sum(each)), votes, fraction))
-        if votes is not None and not 1 <= votes <= sum(each):
-            raise ValueError(f"--votes must be 1 to {sum(each):g}, the weights' sum; got {votes}")
         if votes is None:
             votes_needed(members, None, fraction)  # checks the range
         total = sum(each) * (DEFAULT_FRACTION if fraction is None else fraction)
@@ -76,7 +81,7 @@ class Ballot:
         flat = [level for levels in results for level in levels]
         votes: Any = self.needed
         if isinstance(votes, dict):
-            ordered = vote_submissions(flat[:1], 1).class_names
+            ordered = first_in_order(flat).class_names
             votes = np.array([votes[name] for name in ordered])
         if len(set(self.weights)) == 1:  # counting is quicker than adding weights up
             return vote_submissions(flat, votes / self.weights[0])
@@ -86,9 +91,9 @@ class Ballot:
         """Plain types for the JSON."""
         votes: Any = self.needed
         if isinstance(votes, dict):
-            votes = {name: round(one, 6) for name, one in votes.items()}
-        else:
-            votes = round(votes, 6)
+            votes = {name: float(f"{one:.8g}") for name, one in votes.items()}
+        elif not isinstance(votes, int):
+            votes = float(f"{votes:.8g}")
         return {"weights": list(self.weights), "votes_needed": votes, "soft": self.soft}
 
     def told(self, names: Sequence[str]) -> str:
@@ -105,5 +110,5 @@ class Ballot:
             share = self.needed / total / len(LEVELS)
             rule = f"a mean probability above {probability_of(share):.2f}"
         else:
-            rule = f"{self.needed + 1e-9:.6g} or more of {total:g} votes"
+            rule = f"{self.needed:.6g} or more of {total:g} votes"
         return f"pixels with {rule}: {', '.join(voters)}"

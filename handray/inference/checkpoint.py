@@ -6,9 +6,12 @@ from typing import Any
 
 from torch import nn
 
-from handray.models.zoo import Design, build_network
+from handray.config import PRECISIONS
+from handray.models.zoo import Design, build_network, check_size
 from handray.training.state import load_network
 
+WRONG = (KeyError, TypeError, AttributeError, IndexError, RecursionError)
+"""What a file of something else makes its readers raise."""
 REMEDY = "give the best.pt of a fold, from runs/NAME/foldN"
 
 
@@ -29,7 +32,7 @@ def load_for_inference(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise ValueError(f"{path}: no such file; {REMEDY}")
     try:
         weights, about = load_network(path)
-    except (KeyError, TypeError, JSONDecodeError) as error:
+    except (*WRONG, JSONDecodeError) as error:
         raise _no_facts(path) from error
     except ValueError as error:
         raise ValueError(f"{error}; {REMEDY}") from error
@@ -38,20 +41,35 @@ def load_for_inference(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         # Checkpoints of old name neither encoder nor activation.
         design = Design(config["model"], config.get("encoder", ""), config.get("activation", ""))
         classes = len(about["class_names"])
-        if missing := [fact for fact in ("mean", "std", "size") if fact not in about]:
-            raise KeyError(missing[0])
-    except (KeyError, TypeError, AttributeError) as error:
+        _check_facts(about, design)
+    except WRONG as error:
         raise _no_facts(path) from error
     try:
         network = build_network(design, classes)
         network.load_state_dict(weights)
     except ValueError as error:
         raise ValueError(f"{path} is of a network that can't be built here: {error}") from error
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise ValueError(
             f"the weights in {path} are not those of {design.name} with {classes} classes; {REMEDY}"
         ) from error
     return network.eval(), about
+
+
+def _check_facts(about: dict[str, Any], design: Design) -> None:
+    """Raise KeyError or TypeError for facts that prediction can't work with."""
+    names = about["class_names"]
+    numbers = [about["mean"], about["std"], about["size"]]
+    if not all(isinstance(number, int | float) for number in numbers) or not about["std"] > 0:
+        raise TypeError("mean, std and size are numbers")
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise TypeError("class names are different texts")
+    if about["config"].get("train", {}).get("precision", "auto") not in PRECISIONS:
+        raise KeyError("precision")
+    try:
+        check_size(design, about["size"])
+    except ValueError as error:
+        raise TypeError(str(error)) from error
 
 
 def _no_facts(path: Path) -> ValueError:

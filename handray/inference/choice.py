@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.inference.membership import Membership
+from handray.inference.membership import MOST_VOTES, Membership
 
 Floats = NDArray[np.float64]
 PROBABILITIES = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
@@ -55,7 +55,7 @@ def probability_of(share: float) -> float:
 
 def needed(share: float, weights: Sequence[float], levels: int = 1) -> float:
     """Votes that a share of all of them is, less a hair: sums of weights like 0.1 are rounded."""
-    return max(share * sum(weights) * levels - 1e-9, 1e-9)
+    return share * sum(weights) * levels * (1 - 1e-9)
 
 
 class Judge:
@@ -115,8 +115,9 @@ class Judge:
         """Shares of the votes that make a difference: of whole votes, or of PROBABILITIES."""
         if self.table.levels > 1:
             return tuple(map(share_of, PROBABILITIES))
-        if all(float(weight).is_integer() for weight in weights):
-            total = int(sum(weights))
+        total = sum(weights)
+        if all(float(weight).is_integer() for weight in weights) and total <= MOST_VOTES:
+            total = int(total)
             return tuple(vote / total for vote in range(1, total + 1))
         return tuple(step / 20 for step in range(1, 21))
 

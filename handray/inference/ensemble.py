@@ -102,7 +102,7 @@ def _vote(
             image_names=reference.image_names,
             class_names=reference.class_names,
             rows=RunRows.stack(part),
-            sizes_hw=_sizes_as_in(reference, known[0]) if known else None,
+            sizes_hw=sizes_as_in(reference, known[0]) if known else None,
             name=f"vote of {len(members)}",
         )
         for part in parts
@@ -128,7 +128,7 @@ def _check_same(reference: Submission, member: Submission) -> None:
                 )
     if reference.sizes_hw is None or member.sizes_hw is None:
         return
-    theirs_hw = _sizes_as_in(reference, member)
+    theirs_hw = sizes_as_in(reference, member)
     differ = np.flatnonzero((reference.sizes_hw != theirs_hw).any(axis=1))
     if len(differ):
         image = int(differ[0])
@@ -153,7 +153,7 @@ def _rows_as_in(reference: Submission, member: Submission) -> RunRows:
     )
 
 
-def _sizes_as_in(reference: Submission, member: Submission) -> np.ndarray:
+def sizes_as_in(reference: Submission, member: Submission) -> np.ndarray:
     """The member's known sizes (images, 2) in the reference's order of images."""
     assert member.sizes_hw is not None, "asked for sizes that are unknown"
     at = {name: at for at, name in enumerate(member.image_names)}

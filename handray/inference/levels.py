@@ -26,14 +26,9 @@ MIDDLE = LEVELS.index(0.5)
 
 DAMAGE = (
     *(OSError, ValueError, KeyError, TypeError, IndexError, EOFError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(zipfile.BadZipFile, zlib.error, OverflowError, MemoryError, RecursionError),
 )
 """What a damaged file makes its readers raise."""
-
-
-def levels_beside(path: Path) -> Path:
-    """Where the levels of a CSV are kept."""
-    return path.with_name(f"{path.stem}_levels.npz")
 
 
 def write_levels(path: Path, levels: Sequence[Submission]) -> None:
@@ -90,8 +85,27 @@ def read_levels(path: Path, name: str | None = None) -> list[Submission]:
             source=about["source"],
             name=name,
         )
+        for rows in tables:
+            _check(rows, whole)
     except DAMAGE as error:
         raise ValueError(f"{path} is damaged ({error}); train that run again") from error
     if tuple(about["levels"]) != LEVELS:
         raise ValueError(f"{path} has the levels {about['levels']}, not {list(LEVELS)}")
     return [replace(whole, rows=rows) for rows in tables]
+
+
+def _check(rows: RunRows, whole: Submission) -> None:
+    """Raise ValueError for masks that aren't runs inside the images."""
+    lengths = np.diff(rows.offsets)
+    if len(rows) != len(whole.rows) or (lengths < 0).any() or (lengths % 2).any():
+        raise ValueError("its rows are not those of its images and classes")
+    if rows.offsets[-1] != len(rows.bounds):
+        raise ValueError("its runs are not those of its rows")
+    row = np.repeat(np.arange(len(rows)), lengths)
+    same = row[1:] == row[:-1]
+    if len(row) and (rows.bounds.min() < 0 or (np.diff(rows.bounds)[same] <= 0).any()):
+        raise ValueError("its runs are out of order")
+    if whole.sizes_hw is not None and len(row):
+        pixels = whole.sizes_hw.prod(axis=1)[row // len(whole.class_names)]
+        if (rows.bounds > pixels).any():
+            raise ValueError("its runs go past the end of an image")

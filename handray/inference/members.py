@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from handray.inference.levels import levels_beside, read_levels
+from handray.inference.levels import read_levels
 from handray.inference.provenance import sha256
-from handray.inference.submission import SizeOf, Submission, read_submission
+from handray.inference.submission import SizeOf, Submission, levels_beside, read_submission
 
 OUT_OF_FOLD, OUTPUT = "oof.csv", "output.csv"
 

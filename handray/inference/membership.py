@@ -21,6 +21,8 @@ from handray.masks.rle import RunRows
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 CODE_BITS = 62
+MOST_VOTES = 1000
+"""Whole weights up to this sum are counted in a table of all sums."""
 ROWS_AT_ONCE = 200
 """Rows of one sweep, whose arrays a processor's cache can hold."""
 
@@ -41,11 +43,11 @@ class Membership:
 
     def dice_RT(self, weights: Sequence[float], needed_T: Sequence[float]) -> Floats:
         """Dice of each row, as it is with so many votes; a level of a member counts its weight."""
-        whole = all(float(weight).is_integer() for weight in weights)
+        whole = all(float(weight).is_integer() for weight in weights) and sum(weights) <= MOST_VOTES
         support_K = np.zeros(len(self.row_K), np.int64 if whole else np.float64)
         for weight, held_K in zip(weights, self.held_MK, strict=True):
             if weight:
-                support_K += (int(weight) if whole else weight) * held_K
+                support_K += held_K.astype(support_K.dtype) * (int(weight) if whole else weight)
         if whole:
             values = np.arange(self.levels * int(sum(weights)) + 1)
         else:

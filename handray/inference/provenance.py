@@ -41,7 +41,7 @@ def _lines(facts: dict[str, Any], indent: str) -> list[str]:
     lines = []
     for key, value in facts.items():
         if isinstance(value, list) and _nested(value):
-            value = {str(one.get("name", n)): one for n, one in enumerate(value)}
+            value = {f"{n}. {one.get('name', '')}": one for n, one in enumerate(value, 1)}
         if isinstance(value, dict) and value:
             lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
         else:

@@ -7,6 +7,7 @@ width]}, "source": where the CSV came from}. `read_submission` and `write_submis
 
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -72,6 +73,8 @@ def write_submission(path: Path, submission: Submission) -> None:
         sizes = submission.sizes_hw.tolist()
         facts["sizes_hw"] = dict(zip(submission.image_names, sizes, strict=True))
     try:
+        # Levels of what stood here before would be another result's.
+        levels_beside(target).unlink(missing_ok=True)
         # The CSV comes last: where it stands, its JSON is its own.
         _replace({beside: json.dumps(facts), target: "\n".join(_csv_lines(submission))})
     except OSError as error:
@@ -79,13 +82,19 @@ def write_submission(path: Path, submission: Submission) -> None:
 
 
 def check_target(path: Path) -> None:
-    """Raise ValueError where `write_submission` would refuse to write to `path`."""
+    """See that `write_submission` can write to `path`; raises ValueError or OSError if not."""
     target = Path(os.path.realpath(path))
     beside = json_beside(target)
     if target.suffix != ".csv" or target.is_dir() or target.parent.is_file():
         raise ValueError(f"can't write a CSV to {path}; name a file that ends in .csv")
-    if beside.exists() and "source" not in _json(beside):
+    if beside.exists() and not {"source"} <= set(read_beside(path)) <= {"source", "sizes_hw"}:
         raise ValueError(f"{beside} is not of a CSV and would be lost; give {path} another name")
+    nearest = next(folder for folder in target.parents if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _csv_lines(submission: Submission) -> Iterator[str]:
@@ -100,6 +109,11 @@ def _csv_lines(submission: Submission) -> Iterator[str]:
 def json_beside(path: Path) -> Path:
     """Where the sizes and the source of a CSV are kept."""
     return path.with_suffix(".json")
+
+
+def levels_beside(path: Path) -> Path:
+    """Where the levels of a CSV are kept (levels.py)."""
+    return path.with_name(f"{path.stem}_levels.npz")
 
 
 def _quoted(name: str) -> str:
@@ -126,7 +140,7 @@ def read_submission(
 ) -> Submission:
     """Read a CSV and the JSON beside it; `name` stands for it in messages.
 
-    Sizes come from the JSON, else from `size_of`, else are unknown.     Windows line ends, a byte
+    Sizes come from the JSON, else from `size_of`, else are unknown. Windows line ends, a byte
     order mark, quoted fields and other columns are fine. Shuffled rows are put in order: images by
     first appearance, classes as the first image has them. Raises ValueError, naming file, line,
     image and class, for anything that can't be a submission; OSError where a file can't be read.
@@ -151,7 +165,7 @@ def read_submission(
         class_names=class_names,
         rows=rows if order is None else rows.take(order),
         sizes_hw=sizes_hw,
-        source=_json(json_beside(path)).get("source", {}),
+        source=read_beside(path).get("source", {}),
         name=name,
         reordered=order is not None,
     )
@@ -159,7 +173,7 @@ def read_submission(
 
 def _sizes_beside(path: Path, image_names: tuple[str, ...]) -> NDArray[np.int64] | None:
     """(images, 2) from the JSON beside the CSV; None where there is none or it has no sizes."""
-    sizes = _json(json_beside(path)).get("sizes_hw")
+    sizes = read_beside(path).get("sizes_hw")
     if sizes is None:
         return None
     try:
@@ -172,8 +186,9 @@ def _sizes_beside(path: Path, image_names: tuple[str, ...]) -> NDArray[np.int64]
     return sizes_hw
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """What the JSON beside a CSV holds; {} without one."""
+def read_beside(csv: Path) -> dict[str, Any]:
+    """What the JSON beside a CSV holds; {} without one; raises ValueError for a broken one."""
+    path = json_beside(csv)
     if not path.exists():
         return {}
     try:

@@ -39,7 +39,8 @@ class TrainedNetwork:
         self.device, self.size = device, int(about["size"])
         self.class_names = tuple(about["class_names"])
         self.normalise = Normalisation(about["mean"], about["std"])
-        self.precision = choose_precision(about["config"]["train"]["precision"], device)
+        wanted = about["config"].get("train", {}).get("precision", "auto")
+        self.precision = choose_precision(wanted, device)
         self.multiple = network(about["config"]["model"]["model"]).multiple
 
     def logits(self, image_HW: Image, tta: str = "none") -> Logits:

@@ -171,8 +171,10 @@ def save_agreement(path: Path, names: Sequence[str], matrix_MM: Floats) -> None:
         dark = value < (low + 1) / 2
         axes.text(x, y, f"{value:.3f}", ha="center", va="center", color="w" if dark else "k")
     axes.set_xticks(range(len(names)), [str(n) for n in range(1, len(names) + 1)])
-    short = [name if len(name) < 30 else f"...{name[-27:]}" for name in names]
-    axes.set_yticks(range(len(names)), [f"{name}  {n}" for n, name in enumerate(short, 1)])
+    plain = [name.encode("utf-8", "replace").decode() for name in names]
+    short = [name if len(name) < 30 else f"...{name[-27:]}" for name in plain]
+    labels = [f"{name}  {n}" for n, name in enumerate(short, 1)]
+    axes.set_yticks(range(len(names)), labels, parse_math=False)
     figure.colorbar(image, ax=axes, label="Dice of two members")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)

@@ -9,10 +9,15 @@ import numpy as np
 
 from handray.data.radiographs import DataFolder, read_image, read_truth
 from handray.inference.ensemble import average_levels, vote_submissions, votes_needed
-from handray.inference.levels import levels_beside, read_levels, write_levels
+from handray.inference.levels import read_levels, write_levels
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
 from handray.inference.score import score
-from handray.inference.submission import Submission, read_submission, write_submission
+from handray.inference.submission import (
+    Submission,
+    levels_beside,
+    read_submission,
+    write_submission,
+)
 from handray.masks.rle import RunRows
 from handray.reporting.console import dice_table
 from handray.reporting.overlay import draw_overlay, save_sheet

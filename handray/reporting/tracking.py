@@ -20,9 +20,8 @@ from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from handray.inference.levels import levels_beside
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
-from handray.inference.submission import json_beside
+from handray.inference.submission import json_beside, levels_beside
 from handray.reporting.run_folder import BEST, RUNS, RunFolder
 
 EXPERIMENT = "handray"

@@ -1,13 +1,14 @@
 """Levels of a result: written, read again, averaged."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from handray.inference.ensemble import average_levels
-from handray.inference.levels import LEVELS, MIDDLE, levels_beside, read_levels, write_levels
-from handray.inference.submission import Submission
+from handray.inference.levels import LEVELS, MIDDLE, read_levels, write_levels
+from handray.inference.submission import Submission, levels_beside
 from handray.masks.rle import RunRows, decode, encode
 
 HW = (20, 24)
@@ -60,6 +61,15 @@ def test_a_missing_or_damaged_file_is_named(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"oof_levels.npz is damaged"):
             read_levels(path)
+
+
+def test_runs_that_do_not_fit_the_images_are_refused(tmp_path):
+    levels = levels_of(probability(0))
+    for fault, bounds in {"past the end": [470, 481], "out of order": [9, 5]}.items():
+        rows = RunRows.join([np.array(bounds, np.int32), np.zeros(0, np.int32)])
+        write_levels(tmp_path / "oof_levels.npz", [replace(level, rows=rows) for level in levels])
+        with pytest.raises(ValueError, match=fault):
+            read_levels(tmp_path / "oof_levels.npz")
 
 
 @pytest.mark.parametrize("members", [3, 10])

@@ -16,9 +16,15 @@ import pytest
 from processes import mlflow_runs
 
 from handray.data.radiographs import read_folder, read_truth
-from handray.inference.levels import levels_beside, write_levels
+from handray.inference.levels import write_levels
 from handray.inference.score import score, truth_rows
-from handray.inference.submission import Submission, json_beside, read_submission, write_submission
+from handray.inference.submission import (
+    Submission,
+    json_beside,
+    levels_beside,
+    read_submission,
+    write_submission,
+)
 from handray.masks.rle import RunRows, encode
 
 JOB = Path(__file__).parents[2] / "jobs" / "ensemble.py"
@@ -154,7 +160,7 @@ def test_explain_prints_where_a_result_comes_from(job, folder, monkeypatch, caps
     said = capsys.readouterr().out
     for part in ("2 images of 64 x 64 px", "a.csv:", "sha256", "[1.0, 2.0]", "version", "time"):
         assert part in said
-    assert "no a.json that tells" in fails(folder, "--explain", "a.csv")
+    assert "no CSV with a a.json that tells of it" in fails(folder, "--explain", "a.csv")
 
 
 def test_a_weight_counts_as_often_as_it_says(job, folder, monkeypatch, capsys):
@@ -264,6 +270,61 @@ def test_classes_are_matched_by_name_whatever_their_order(
     assert votes[0] == votes[1]
     rows = [sorted((tmp_path / f"{order}.csv").read_text().splitlines()) for order in rules]
     assert rows[0] == rows[1]
+
+
+def test_only_the_proportions_of_weights_count(
+    job, judged, phantoms, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    csvs = [str(judged / name / "output.csv") for name in ("bad", "good")]
+    said = []
+    for weights in (["1", "3"], ["100", "300"], ["1e-9", "3e-9"]):
+        job.main(
+            [
+                "--csv",
+                *csvs,
+                "--data",
+                str(phantoms),
+                "--soft",
+                "--per-class",
+                "--weights",
+                *weights,
+            ]
+        )
+        said.append(capsys.readouterr().out.split("output.csv: ")[0])
+        said.append((tmp_path / "output.csv").read_text())
+    assert said[0] == said[2] == said[4]
+    assert said[1] == said[3] == said[5]
+
+
+def test_a_first_member_whose_rows_are_shuffled_changes_nothing(
+    job, judged, phantoms, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(judged / "bad", tmp_path / "bad")
+    header, *rows = (tmp_path / "bad/output.csv").read_text().splitlines()
+    good = str(judged / "good/output.csv")
+    results = []
+    for name, text in {"whole": rows, "shuffled": rows[1:] + rows[:1]}.items():
+        (tmp_path / "bad/output.csv").write_text("\n".join([header, *text]) + "\n")
+        rule = ["--data", str(phantoms), "--per-class", "--out", f"{name}.csv"]
+        job.main(["--csv", "bad/output.csv", good, *rule])
+        results.append(sorted((tmp_path / f"{name}.csv").read_text().splitlines()))
+    assert results[0] == results[1]
+
+
+def test_levels_of_a_csv_that_is_overwritten_are_gone(job, judged, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(judged / "bad", tmp_path / "bad")
+    job.main(["--csv", str(judged / "good/output.csv"), "--out", "bad/output.csv"])
+    with pytest.raises(ValueError, match="has no levels"):
+        job.main(["--csv", "bad/output.csv", "--soft", "--out", "soft.csv"])
+
+
+def test_what_members_are_judged_by_is_not_overwritten(judged, phantoms, tmp_path):
+    shutil.copytree(judged / "bad", tmp_path / "bad")
+    said = fails(tmp_path, "--csv", "bad/output.csv", "--out", "bad/oof.csv")
+    assert "holds a member's out-of-fold masks" in said
 
 
 def test_tidying_is_off_unless_asked_for(job, folder, monkeypatch):

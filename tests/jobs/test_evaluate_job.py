@@ -114,3 +114,19 @@ def test_the_json_beside_a_csv_is_not_overwritten(job, results, phantoms, tmp_pa
     code, said = job("--csv", "true.csv", "--data", phantoms, "--out", "true.json")
     assert code == 2 and "belongs to a CSV and would be lost" in said
     assert (tmp_path / "true.json").read_text() == before
+
+
+def test_shuffled_rows_and_runs_past_the_image_are_seen_against_another_csv(job, results, tmp_path):
+    header, *rows = (tmp_path / "moved.csv").read_text().splitlines()
+    beside = json.loads((tmp_path / "true.json").read_text())
+    assert job("--csv", "moved.csv", "--against", "true.csv")[0] == 0
+    expected = json.loads((tmp_path / "evaluation.json").read_text())["mean"]
+    (tmp_path / "shuffled.csv").write_text("\n".join([header, *rows[::-1]]) + "\n")
+    assert job("--csv", "shuffled.csv", "--against", "true.csv")[0] == 0
+    found = json.loads((tmp_path / "evaluation.json").read_text())["mean"]
+    assert found == pytest.approx(expected)
+    name = next(iter(beside["sizes_hw"]))
+    far = [f"{name},{row.split(',')[1]},16384 5" if row.startswith(name) else row for row in rows]
+    (tmp_path / "far.csv").write_text("\n".join([header, *far]) + "\n")
+    code, said = job("--csv", "far.csv", "--against", "true.csv")
+    assert code == 2 and "goes past the end of the image" in said
