@@ -41,11 +41,12 @@ def load_for_inference(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         # Checkpoints of old name neither encoder nor activation.
         design = Design(config["model"], config.get("encoder", ""), config.get("activation", ""))
         classes = len(about["class_names"])
-        _check_facts(about, design)
+        _check_facts(about)
     except WRONG as error:
         raise _no_facts(path) from error
     try:
         network = build_network(design, classes)
+        check_size(design, about["size"])
         network.load_state_dict(weights)
     except ValueError as error:
         raise ValueError(f"{path} is of a network that can't be built here: {error}") from error
@@ -56,7 +57,7 @@ def load_for_inference(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     return network.eval(), about
 
 
-def _check_facts(about: dict[str, Any], design: Design) -> None:
+def _check_facts(about: dict[str, Any]) -> None:
     """Raise KeyError or TypeError for facts that prediction can't work with."""
     names = about["class_names"]
     numbers = [about["mean"], about["std"], about["size"]]
@@ -66,10 +67,6 @@ def _check_facts(about: dict[str, Any], design: Design) -> None:
         raise TypeError("class names are different texts")
     if about["config"].get("train", {}).get("precision", "auto") not in PRECISIONS:
         raise KeyError("precision")
-    try:
-        check_size(design, about["size"])
-    except ValueError as error:
-        raise TypeError(str(error)) from error
 
 
 def _no_facts(path: Path) -> ValueError:
