@@ -10,22 +10,27 @@ all test images, and its difference from the first row of its table with a 95 % 
 people.
 """
 
-import argparse
 import json
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from small_training import PHANTOMS, RESULTS, folder_task, machine, phantoms, train_task
+from small_training import (
+    PHANTOMS,
+    RESULTS,
+    folder_task,
+    machine,
+    phantoms,
+    seeds_option,
+    side_by_side,
+    train_task,
+)
 from zoo import EVERY, FIXED
 
-from handray.cli import Parser, run_job
+from handray.cli import run_job
 from handray.config import replaced, short_hash
 from handray.data.folds import assign_folds
 from handray.data.radiographs import Radiograph, read_folder
@@ -39,7 +44,7 @@ from handray.inference.trained import mean_of
 from handray.masks.rle import RunRows
 from handray.recipes import recipe
 from handray.reporting.ablation import bootstrap_interval
-from handray.reporting.run_folder import write_text
+from handray.whole_files import write_text
 
 Floats = NDArray[np.float64]
 KEPT = PHANTOMS / "ensembles"
@@ -51,16 +56,16 @@ SMALLER = 96
 
 def main() -> int:
     """Exit code: 0 all tables are there, 2 bad input."""
-    options = _options()
+    seeds = seeds_option(__doc__)
     data = phantoms()
     jobs = [
         (model, size, fold, seed)
-        for seed in range(options.seeds)
+        for seed in range(seeds)
         for model, size in [*NETWORKS.items(), ("hrnet_small", SMALLER)]
         for fold in range(FOLDS)
     ]
     _train_all([job for job in jobs if not _file(*job).exists()], data)
-    rows = Tables(data, options.seeds).rows()
+    rows = Tables(data, seeds).rows()
     write_text(RESULTS / "ensembles.json", json.dumps(rows, indent=1) + "\n")
     print(_text(rows))
     return 0
@@ -72,15 +77,10 @@ def _file(model: str, size: int, fold: int, seed: int) -> Path:
 
 
 def _train_all(todo: Sequence[tuple[str, int, int, int]], data: str) -> None:
-    context = multiprocessing.get_context("spawn")
-    cores = len(os.sched_getaffinity(0))
     KEPT.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(cores, mp_context=context, max_tasks_per_child=1) as pool:
-        waiting = {pool.submit(_train, *job, data): job for job in todo}
-        for done, future in enumerate(as_completed(waiting), start=1):
-            print(
-                f"{done} of {len(todo)}: {waiting[future]} Dice {future.result():.3f}", flush=True
-            )
+    calls = [(*job, data) for job in todo]
+    for done, (number, dice) in enumerate(side_by_side(_train, calls), start=1):
+        print(f"{done} of {len(todo)}: {todo[number]} Dice {dice:.3f}", flush=True)
 
 
 def _train(model: str, size: int, fold: int, seed: int, data: str) -> float:
@@ -331,15 +331,6 @@ def _text(rows: Sequence[dict[str, Any]]) -> str:
                 f"  {', '.join(f'{k} {v}' for k, v in row.items() if k.endswith('bytes'))}"
             )
     return "\n".join(lines)
-
-
-def _options() -> argparse.Namespace:
-    parser = Parser(__doc__)
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each (default: 3)")
-    options = parser.parse_args()
-    if options.seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {options.seeds}")
-    return options
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ held-out Dice over the seeds and its spread (standard deviation with n - 1), bes
 difference has to be seen: the seed changes weights and order, not the images.
 """
 
-import argparse
 from statistics import mean, stdev
 from typing import Any
 
-from small_training import Results, phantoms, train_all
+from small_training import Results, phantoms, seeds_option, train_all
 from zoo import EVERY, FIXED
 
-from handray.cli import Parser, run_job
+from handray.cli import run_job
 from handray.config import Config, replaced
 from handray.recipes import recipe
 
@@ -33,9 +32,9 @@ VARIANTS = [("adam", loss) for loss in RATIOS.values()] + [("adamp", RATIOS["1:1
 
 def main() -> int:
     """Exit code: 0 all rows are there, 2 bad input."""
-    options = _options()
+    seeds = seeds_option(__doc__)
     results = Results("losses.json")
-    jobs = [_job(*variant, seed) for seed in range(options.seeds) for variant in VARIANTS]
+    jobs = [_job(*variant, seed) for seed in range(seeds) for variant in VARIANTS]
     train_all(jobs, phantoms(), EVERY, results, lambda row: row)
     print(_table(results.rows))
     print(f"\nRows: {results.path}")
@@ -63,15 +62,6 @@ def _table(rows: list[dict[str, Any]]) -> str:
         spread = f"{stdev(chosen):.3f}" if len(chosen) > 1 else "-"
         lines.append(f"{optimizer:<10} {loss:<20} {len(chosen):>5}  {mean(chosen):.3f}  {spread}")
     return "\n".join(lines)
-
-
-def _options() -> argparse.Namespace:
-    parser = Parser(__doc__)
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each (default: 3)")
-    options = parser.parse_args()
-    if options.seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {options.seeds}")
-    return options
 
 
 if __name__ == "__main__":

@@ -12,16 +12,13 @@ kept in results/small_data.json as it ends; the command goes on where it was sto
 
 import argparse
 import json
-import multiprocessing
-import os
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from small_training import Results, folder_task, machine
+from small_training import Results, folder_task, machine, side_by_side
 
 import handray.training.pace
 from handray.cli import Parser, run_job
@@ -82,14 +79,11 @@ def main() -> int:
         {"model": model, "changes": changes, "cpu_minutes": minutes} for model, changes in chosen
     ]
     todo = [key for key in keys if results.row(key) is None]
-    context = multiprocessing.get_context("spawn")
-    cores = len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(cores, mp_context=context, max_tasks_per_child=1) as pool:
-        waiting = {pool.submit(_train, key, options.data): key for key in todo}
-        for done, future in enumerate(as_completed(waiting), start=1):
-            row = {**waiting[future], **future.result()}
-            results.add(row)
-            print(f"{done} of {len(todo)}: {json.dumps(row)}", flush=True)
+    calls = [(key, options.data) for key in todo]
+    for done, (number, record) in enumerate(side_by_side(_train, calls), start=1):
+        row = {**todo[number], **record}
+        results.add(row)
+        print(f"{done} of {len(todo)}: {json.dumps(row)}", flush=True)
     print(_table(results.rows))
     return 0
 

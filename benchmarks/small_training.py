@@ -17,10 +17,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from handray.cli import Parser
 from handray.cluster.fold import Decoded, FoldTask, FoldTraining
 from handray.config import Config, replaced
 from handray.data.decode import decode
@@ -30,11 +31,12 @@ from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import read_folder
 from handray.models.zoo import parameter_count
 from handray.reporting.console import Counting
-from handray.reporting.run_folder import write_text
 from handray.training.batch import Batch
 from handray.training.loop import Surroundings, TrainingFailureError, fit
 from handray.training.ranks import Ranks
+from handray.whole_files import write_text
 
+T = TypeVar("T")
 RESULTS = Path(__file__).parent / "results"
 PHANTOMS = Path("benchmark_hands")
 
@@ -193,22 +195,40 @@ def train_all(
 
     """
     todo = [(key, config) for key, config in jobs if results.row(key) is None]
-    if not todo:
-        return
+    calls = [(config, data, every) for _, config in todo]
+    for done, (number, record) in enumerate(side_by_side(train, calls), start=1):
+        key = todo[number][0]
+        row = finish({**key, **record})
+        results.add(row)
+        name = " ".join(str(value) for value in key.values())
+        print(
+            f"{done} of {len(todo)}: {name}: Dice {row['dice']:.3f}, "
+            f"{row['ms_per_step']} ms a step",
+            flush=True,
+        )
+
+
+def side_by_side(
+    function: Callable[..., T], calls: Sequence[tuple[Any, ...]]
+) -> Iterator[tuple[int, T]]:
+    """Call a function on all cores, each time in a process of its own: (number, what it gave)."""
     context = multiprocessing.get_context("spawn")
     cores = len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(cores, mp_context=context, max_tasks_per_child=1) as pool:
-        waiting = {pool.submit(train, config, data, every): key for key, config in todo}
+        waiting = {pool.submit(function, *call): number for number, call in enumerate(calls)}
         try:
-            for done, future in enumerate(as_completed(waiting), start=1):
-                row = finish({**waiting[future], **future.result()})
-                results.add(row)
-                name = " ".join(str(value) for value in waiting[future].values())
-                print(
-                    f"{done} of {len(todo)}: {name}: Dice {row['dice']:.3f}, "
-                    f"{row['ms_per_step']} ms a step",
-                    flush=True,
-                )
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def seeds_option(about: str | None) -> int:
+    """How many trainings of each the command line asks for; raises ValueError for none."""
+    parser = Parser(about)
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each (default: 3)")
+    seeds: int = parser.parse_args().seeds
+    if seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {seeds}")
+    return seeds

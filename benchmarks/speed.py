@@ -41,7 +41,7 @@ from handray.inference.score import score, truth_rows
 from handray.inference.submission import Submission, read_submission, write_submission
 from handray.inference.upsample import baseline_box
 from handray.masks.rle import RunRows, format_runs
-from handray.reporting.run_folder import write_text
+from handray.whole_files import write_text
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 SIDE, CLASSES = 2048, len(BONES)

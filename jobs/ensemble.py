@@ -73,11 +73,11 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
     for member in members:
         tell(f"reading {member.name}")
         results.append(member.read(size_of, options.soft))
-    facts: dict[str, Any] = _tidying(options, results[0][0].class_names)
-    tidying = dict(facts)
+    tidying = _tidying(options, results[0][0].class_names)
+    judged: dict[str, str] = {}
     numbers: dict[str, float] = {}
     if _judges(options):
-        ballot, facts["judged_by"], numbers = _chosen(
+        ballot, judged["judged_by"], numbers = _chosen(
             options, members, results, size_of, ballot, tell
         )
     tell(f"counting the votes of {len(members)} members")
@@ -86,11 +86,12 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
         from handray.inference.tidy import tidied  # imports OpenCV
 
         tell("tidying masks up")
-        voted = tidied(voted, tidying.get("largest_component", []), tidying.get("fill_holes", []))
+        voted = tidied(voted, **tidying)
     source = {
         "job": "ensemble",
         **ballot.facts(),
-        **facts,
+        **tidying,
+        **judged,
         **made_by(),
         "members": [m.about(result) for m, result in zip(members, results, strict=True)],
     }
@@ -118,13 +119,13 @@ def _checked(options: argparse.Namespace, count: int, tracked: bool) -> Ballot:
         raise ValueError("no members; name result files with --csv or MLflow runs with --runs")
     check_target(options.out)
     out = Path(os.path.realpath(options.out))
-    for csv in map(Path, map(os.path.realpath, options.csv)):
-        if json_beside(out) == json_beside(csv) and out != csv:
+    for csv in (Path(os.path.realpath(path)) for path in options.csv):
+        if out == csv:
+            raise ValueError(f"--out {options.out} is a member too; give the result another name")
+        if json_beside(out) == json_beside(csv):
             raise ValueError(f"--out {options.out} would take the JSON of {csv}; rename it")
         if out == csv.with_name(OUT_OF_FOLD) and csv.name == OUTPUT:
             raise ValueError(f"--out {options.out} holds a member's out-of-fold masks; rename it")
-    if out in map(Path, map(os.path.realpath, options.csv)):
-        raise ValueError(f"--out {options.out} is a member too; give the result another name")
     rule = options.votes is not None or options.vote_fraction is not None
     if options.select and (options.weights or rule):
         raise ValueError(
@@ -195,14 +196,15 @@ def _chosen(
 
 def _tidying(options: argparse.Namespace, class_names: Sequence[str]) -> dict[str, list[str]]:
     """Classes that are tidied up, by how; a flag without classes means all."""
-    classes = {}
-    for way in ("largest_component", "fill_holes"):
-        named = getattr(options, way)
-        if unknown := sorted(set(named or []) - set(class_names)):
-            raise ValueError(f"--{way.replace('_', '-')} {unknown[0]}: no class has this name")
-        if named is not None:
-            classes[way] = list(named or class_names)
-    return classes
+    ways = {way: getattr(options, way) for way in ("largest_component", "fill_holes")}
+    if all(named is None for named in ways.values()):
+        return {}
+    from handray.inference.tidy import check_classes  # imports OpenCV
+
+    asked = {way: named for way, named in ways.items() if named is not None}
+    for way, named in asked.items():
+        check_classes(way, named, class_names)
+    return {way: list(named or class_names) for way, named in asked.items()}
 
 
 def _show_agreement(out: Path, results: Sequence[Submission]) -> None:

@@ -14,12 +14,12 @@ HD95 where only one of the masks is empty. The interval draws people with replac
 """
 
 import argparse
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from handray.cli import Parser, run_job
 from handray.inference.submission import Submission, json_beside, read_submission
+from handray.whole_files import check_writable, write_json
 
 
 def main() -> int:
@@ -33,7 +33,6 @@ def main() -> int:
     from handray.inference.sizes import sizes_in
     from handray.reporting.console import Counting
     from handray.reporting.evaluation import report, report_text
-    from handray.reporting.run_folder import write_json
 
     size_of = sizes_in(options.data) if options.data else None
     labels = read_labels(options.data) if options.data else None
@@ -75,11 +74,7 @@ def _check(options: argparse.Namespace) -> None:
     out = options.out
     if out.suffix != ".json" or out.is_dir() or not out.absolute().parent.is_dir():
         raise ValueError(f"--out {out}: name a file that ends in .json, in a folder that is there")
-    try:
-        with tempfile.TemporaryFile(dir=out.absolute().parent):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(out)) from error
+    check_writable(out.absolute().parent, out)
     taken = [json_beside(csv).resolve() for csv in (options.csv, options.against) if csv]
     if out.resolve() in taken or out.with_suffix(".csv").exists():
         raise ValueError(f"--out {out} belongs to a CSV and would be lost; take another name")

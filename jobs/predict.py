@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from handray.cli import Parser, run_job
-from handray.data.radiographs import read_folder
+from handray.data.radiographs import DataFolder, read_folder
 from handray.inference.ensemble import votes_needed
+from handray.inference.labels import labels_of
 from handray.inference.provenance import made_by
 from handray.inference.rule import Rule
 from handray.inference.score import overlap_of
@@ -68,7 +69,7 @@ def main() -> int:
     )
     write_submission(options.out, submission)
     print(f"{options.out}: {len(done)} images by {len(members)} network(s), {_how(rule)}")
-    _print_dice(submission, options)
+    _print_dice(submission, data, options.split)
     sentences = [f"{fault.path}: {fault.what}" for fault in data.faults]
     sentences += [faults[row] for row in sorted(faults)]
     for sentence in sentences:
@@ -182,12 +183,10 @@ def _how(rule: Rule) -> str:
     return f"{how}, tta {rule.tta}" + (f", windows of {rule.window} px" if rule.window else "")
 
 
-def _print_dice(submission: Submission, options: argparse.Namespace) -> None:
+def _print_dice(submission: Submission, data: DataFolder, split: str) -> None:
     """Score what has labels; a network has seen the training images unless they were held out."""
-    from handray.inference.labels import read_labels
-
     try:
-        labels = read_labels(options.data)
+        labels = labels_of(data)
         if not labels.covers(submission.image_names):
             return
         dice = overlap_of(submission, labels.rows(submission)).dice()
@@ -195,7 +194,7 @@ def _print_dice(submission: Submission, options: argparse.Namespace) -> None:
         print(f"warning: not scored: {error}", file=sys.stderr)
     else:
         seen = " (images that the networks may have been trained on)"
-        print(f"Dice at source size: {dice:.4f}{seen if options.split == 'train' else ''}")
+        print(f"Dice at source size: {dice:.4f}{seen if split == 'train' else ''}")
 
 
 def _options() -> argparse.Namespace:

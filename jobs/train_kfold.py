@@ -26,7 +26,8 @@ from handray.preparation import (
     facts_of,
     read_data,
 )
-from handray.reporting.run_folder import RunFolder, write_text
+from handray.reporting.run_folder import RunFolder
+from handray.whole_files import write_text
 
 
 def main() -> int:

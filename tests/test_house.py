@@ -12,6 +12,7 @@ FLOORS = {
     "handray.bones": 1,
     "handray.cli": 1,
     "handray.policies": 1,
+    "handray.whole_files": 1,
     "handray.masks": 1,
     "handray.models": 1,
     "handray.config": 2,

@@ -23,8 +23,9 @@ from handray.cluster.storage import fetch_folder
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
 from handray.reporting.console import LiveLines, duration, progress_line
 from handray.reporting.results import conclude
-from handray.reporting.run_folder import HISTORY, LAST, OVERLAY, RunFolder, best_epoch, write_json
+from handray.reporting.run_folder import HISTORY, LAST, OVERLAY, RunFolder, best_epoch
 from handray.reporting.tracking import Tracker
+from handray.whole_files import write_json
 
 
 class Experiment(Setting):

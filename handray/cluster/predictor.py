@@ -14,8 +14,7 @@ from handray.data.feed import Sample, Source
 from handray.data.order import rank_rows
 from handray.data.radiographs import Radiograph
 from handray.inference.predict import runs_at_levels
-from handray.inference.score import truth_rows
-from handray.masks.algebra import areas, intersection_areas
+from handray.inference.score import overlap_of_rows, truth_rows
 from handray.masks.rle import RunRows
 from handray.training.batch import Normalisation
 from handray.training.metrics import Overlap, joined
@@ -90,12 +89,7 @@ class Predictor:
         mine = np.array(list(masks), np.int64)
         truth = [self._label(row) for row in masks]
         ours, theirs = RunRows.stack(list(masks.values())), RunRows.stack(truth)
-        shape = (len(mine), self.classes)
-        counts = Overlap(
-            mine,
-            intersection_areas(ours, theirs).reshape(shape),
-            (areas(ours) + areas(theirs)).reshape(shape),
-        )
+        counts = overlap_of_rows(mine, ours, theirs, self.classes)
         return joined(self.ranks.gathered(counts), rows)
 
     def _masks(self, model: nn.Module, sample: Sample, levels: Sequence[float]) -> RunRows:

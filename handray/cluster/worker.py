@@ -19,11 +19,12 @@ from handray.inference.levels import LEVELS, MIDDLE, write_levels
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
 from handray.inference.submission import Submission, levels_beside, write_submission
 from handray.masks.rle import RunRows
-from handray.reporting.run_folder import BEST, HISTORY, LAST, write_json
+from handray.reporting.run_folder import BEST, HISTORY, LAST
 from handray.training.loop import TrainingFailureError
 from handray.training.pace import Pace
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState, load_network, save_network
+from handray.whole_files import write_json
 
 
 def train_fold(settings: dict[str, Any]) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from handray.inference.score import overlap_of
 from handray.inference.submission import Submission
 from handray.inference.surface import borders
-from handray.masks.algebra import SMOOTH, areas, intersection_areas
+from handray.masks.algebra import areas
 from handray.masks.rle import RunRows
 
 Floats = NDArray[np.float64]
@@ -48,10 +49,12 @@ def evaluate(
     if submission.sizes_hw is None:
         raise ValueError(f"{submission.name}: the sizes of its images are not known")
     shape = len(submission.image_names), len(submission.class_names)
-    common = intersection_areas(submission.rows, truth).reshape(shape).astype(float)
-    ours, theirs = (areas(rows).reshape(shape).astype(float) for rows in (submission.rows, truth))
+    overlap = overlap_of(submission, truth)
+    common_NC = overlap.intersection_NC
+    ours_NC = areas(submission.rows).reshape(shape)
     with np.errstate(invalid="ignore"):
-        precision, recall = common / ours, common / theirs
+        precision_NC = common_NC / ours_NC
+        recall_NC = common_NC / (overlap.total_NC - ours_NC)
     surface_NC = {tolerance: np.zeros(shape) for tolerance in TOLERANCES}
     hd95_NC = np.zeros(shape)
     for image, (height, width) in enumerate(submission.sizes_hw.tolist()):
@@ -66,10 +69,10 @@ def evaluate(
         submission.image_names,
         submission.class_names,
         {
-            "dice": (2 * common + SMOOTH) / (ours + theirs + SMOOTH),
+            "dice": overlap.dice_NC(),
             **{f"surface_dice_{tolerance}px": surface_NC[tolerance] for tolerance in TOLERANCES},
             HD95: hd95_NC,
-            "precision": precision,
-            "recall": recall,
+            "precision": precision_NC,
+            "recall": recall_NC,
         },
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from handray.data.radiographs import Radiograph, read_folder, read_truth
+from handray.data.radiographs import DataFolder, Radiograph, read_folder, read_truth
 from handray.inference.score import truth_rows
 from handray.inference.submission import Submission
 from handray.masks.rle import RunRows
@@ -64,14 +64,18 @@ class Labels:
 
 
 def read_labels(folder: str) -> Labels:
-    """Read the labels of training images and, where truth/ has them, of test images.
+    """Read a data folder's labels; see ``labels_of``, which may raise ValueError as well."""
+    return labels_of(read_folder(folder))
+
+
+def labels_of(data: DataFolder) -> Labels:
+    """The labels of training images and, where truth/ has them, of test images.
 
     Raises:
-        ValueError: no such folder, or faulty labels of test images.
+        ValueError: faulty labels of test images.
 
     """
-    data = read_folder(folder)
-    truth = read_truth(folder, data) or {}
+    truth = read_truth(data.root, data) or {}
     images = {image.name: image for image in data.train}
     images |= {
         image.name: replace(image, polygons=truth[image.name])
@@ -79,4 +83,4 @@ def read_labels(folder: str) -> Labels:
         if image.name in truth
     }
     people = {image.name: image.person for image in (*data.train, *data.test)}
-    return Labels(folder, data.class_names, images, people, len(data.faults))
+    return Labels(str(data.root), data.class_names, images, people, len(data.faults))

@@ -7,7 +7,6 @@ several are those of their mean probability, while the CSV is their vote.
 
 import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import numpy as np
 
 from handray.inference.submission import Submission
 from handray.masks.rle import RunRows
+from handray.whole_files import write_bytes
 
 LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 MIDDLE = LEVELS.index(0.5)
@@ -48,12 +48,7 @@ def write_levels(path: Path, levels: Sequence[Submission]) -> None:
         arrays[f"offsets{number}"] = np.diff(level.rows.offsets, prepend=0).astype(np.int32)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_bytes(buffer.getvalue())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_bytes(path, buffer.getvalue())
 
 
 def read_levels(path: Path, name: str | None = None) -> list[Submission]:
@@ -101,7 +96,7 @@ def _check(rows: RunRows, whole: Submission) -> None:
         raise ValueError("its rows are not those of its images and classes")
     if rows.offsets[-1] != len(rows.bounds):
         raise ValueError("its runs are not those of its rows")
-    row = np.repeat(np.arange(len(rows)), lengths)
+    row = rows.row_of_bounds()
     same = row[1:] == row[:-1]
     if len(row) and (rows.bounds.min() < 0 or (np.diff(rows.bounds)[same] <= 0).any()):
         raise ValueError("its runs are out of order")

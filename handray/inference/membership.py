@@ -126,7 +126,6 @@ def _swept(
 
 def _boundaries(rows: RunRows, step: int, stride: int) -> tuple[Ints, Ints]:
     """Where runs start and end over all rows, and what is added to the code there."""
-    row_of = np.repeat(np.arange(len(rows), dtype=np.int64), np.diff(rows.offsets))
     steps = np.full(len(rows.bounds), step, np.int64)
     steps[1::2] = -step
-    return row_of * stride + rows.bounds, steps
+    return rows.row_of_bounds() * stride + rows.bounds, steps

@@ -46,9 +46,17 @@ def score(submission: Submission, truth: Mapping[str, Polygons]) -> Overlap:
 
 def overlap_of(submission: Submission, truth: RunRows) -> Overlap:
     """Pixel counts of each image and class against masks in the same order."""
-    shape = (len(submission.image_names), len(submission.class_names))
+    rows_N = np.arange(len(submission.image_names))
+    return overlap_of_rows(rows_N, submission.rows, truth, len(submission.class_names))
+
+
+def overlap_of_rows(
+    rows_N: NDArray[np.int64], ours: RunRows, theirs: RunRows, classes: int
+) -> Overlap:
+    """Pixel counts of two tables of the same images; ``rows_N`` says which ones those are."""
+    shape = (len(rows_N), classes)
     return Overlap(
-        np.arange(shape[0]),
-        intersection_areas(submission.rows, truth).reshape(shape),
-        (areas(submission.rows) + areas(truth)).reshape(shape),
+        rows_N,
+        intersection_areas(ours, theirs).reshape(shape),
+        (areas(ours) + areas(theirs)).reshape(shape),
     )

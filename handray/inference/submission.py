@@ -7,10 +7,8 @@ width]}, "source": where the CSV came from}. `read_submission` and `write_submis
 
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from handray.inference.csv_table import COLUMNS, arranged, read_table
 from handray.masks.rle import MOST_PIXELS, RunRows, Runs, RunTextError, format_rows, parse_rows
+from handray.whole_files import check_writable, write_files
 
 SizeOf = Callable[[str], tuple[int, int]]
 """The (height, width) of the image of this name."""
@@ -65,36 +64,37 @@ def write_submission(path: Path, submission: Submission) -> None:
     Folders are made. Raises ValueError for a path that is no CSV's or whose JSON is another
     program's, OSError naming the CSV where it couldn't be written.
     """
-    check_target(path)
-    target = Path(os.path.realpath(path))
-    beside = json_beside(target)
+    target, beside = _target(path)
     facts: dict[str, Any] = {"source": dict(submission.source)}
     if submission.sizes_hw is not None:
         sizes = submission.sizes_hw.tolist()
         facts["sizes_hw"] = dict(zip(submission.image_names, sizes, strict=True))
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The CSV comes last: where it stands, its JSON is its own.
+        texts = {beside: json.dumps(facts), target: "\n".join(_csv_lines(submission))}
+        write_files({file: f"{text}\n".encode() for file, text in texts.items()})
         # Levels of what stood here before would be another result's.
         levels_beside(target).unlink(missing_ok=True)
-        # The CSV comes last: where it stands, its JSON is its own.
-        _replace({beside: json.dumps(facts), target: "\n".join(_csv_lines(submission))})
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def check_target(path: Path) -> None:
     """See that `write_submission` can write to `path`; raises ValueError or OSError if not."""
+    target, _ = _target(path)
+    check_writable(target.parent, path)
+
+
+def _target(path: Path) -> tuple[Path, Path]:
+    """The files that stand for `path`, links followed: the CSV, and the JSON beside it."""
     target = Path(os.path.realpath(path))
     beside = json_beside(target)
     if target.suffix != ".csv" or target.is_dir() or target.parent.is_file():
         raise ValueError(f"can't write a CSV to {path}; name a file that ends in .csv")
-    if beside.exists() and not {"source"} <= set(read_beside(path)) <= {"source", "sizes_hw"}:
+    if beside.exists() and not {"source"} <= set(read_beside(target)) <= {"source", "sizes_hw"}:
         raise ValueError(f"{beside} is not of a CSV and would be lost; give {path} another name")
-    nearest = next(folder for folder in target.parents if folder.exists())
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    return target, beside
 
 
 def _csv_lines(submission: Submission) -> Iterator[str]:
@@ -118,21 +118,6 @@ def levels_beside(path: Path) -> Path:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"' if any(c in name for c in ',"\r\n') else name
-
-
-def _replace(texts: Mapping[Path, str]) -> None:
-    """Write all files, with a last line end, under temporary names; then rename them in order."""
-    drafts = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in texts}
-    try:
-        for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            drafts[path].write_text(text + "\n", encoding="utf-8", newline="\n")
-        for path, draft in drafts.items():
-            draft.replace(path)
-    finally:
-        for draft in drafts.values():
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
 
 
 def read_submission(

@@ -12,7 +12,9 @@ from handray.masks.rle import RunRows, Runs, encode_box
 
 
 def tidied(
-    submission: Submission, largest_component: Collection[str], fill_holes: Collection[str]
+    submission: Submission,
+    largest_component: Collection[str] = (),
+    fill_holes: Collection[str] = (),
 ) -> Submission:
     """Tidy the masks of some classes up.
 
@@ -26,9 +28,8 @@ def tidied(
         ValueError: the sizes aren't known, or a class that isn't there.
 
     """
-    for flag, names in (("largest-component", largest_component), ("fill-holes", fill_holes)):
-        if unknown := sorted(set(names) - set(submission.class_names)):
-            raise ValueError(f"--{flag} {unknown[0]}: no class has this name")
+    check_classes("largest_component", largest_component, submission.class_names)
+    check_classes("fill_holes", fill_holes, submission.class_names)
     if not (largest_component or fill_holes):
         return submission
     if submission.sizes_hw is None:
@@ -39,6 +40,12 @@ def tidied(
             runs = submission.runs(image, c)
             rows.append(_tidied(runs, width, name in largest_component, name in fill_holes))
     return replace(submission, rows=RunRows.join(rows))
+
+
+def check_classes(way: str, named: Collection[str], class_names: Collection[str]) -> None:
+    """Raise ValueError for a class that isn't there; ``way`` is the keyword of ``tidied``."""
+    if unknown := sorted(set(named) - set(class_names)):
+        raise ValueError(f"--{way.replace('_', '-')} {unknown[0]}: no class has this name")
 
 
 def _tidied(runs: Runs, width: int, largest_component: bool, fill_holes: bool) -> Runs:

@@ -59,6 +59,10 @@ class RunRows:
         first, last = self.offsets[row], self.offsets[row + 1]
         return self.bounds[first:last]
 
+    def row_of_bounds(self) -> NDArray[np.int64]:
+        """The row that each of `bounds` belongs to."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
+
     def part(self, first: int, last: int) -> "RunRows":
         """Rows first to last - 1 as views."""
         offsets = self.offsets[first : last + 1]

@@ -17,7 +17,7 @@ from handray.inference.membership import membership
 from handray.inference.submission import Submission
 from handray.masks.algebra import dice_rows
 from handray.reporting.ablation import bootstrap_interval
-from handray.reporting.run_folder import write_bytes
+from handray.whole_files import write_bytes
 
 FOLDS = 5
 """Folds of people that a choice is tried on."""

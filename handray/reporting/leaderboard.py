@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from handray.reporting.ablation import Noise
-from handray.reporting.run_folder import write_bytes, write_text
+from handray.whole_files import write_bytes, write_text
 
 LEADERBOARD, SLICES, PICTURE = "leaderboard.csv", "slices.csv", "leaderboard.png"
 

@@ -3,12 +3,12 @@
 import fcntl
 import json
 import math
-import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from handray.whole_files import check_writable, nearest, write_json
 
 LAST, BEST, HISTORY = "last.pt", "best.pt", "history.json"
 OVERLAY = "overlay.png"
@@ -50,15 +50,11 @@ class RunFolder:
                     f"run {self.name} in {self.path} has another config or other data "
                     f"({'; '.join(differing)}); take another --name, or remove the folder"
                 )
-        try:
-            with tempfile.TemporaryFile(dir=self._nearest()):
-                pass
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        check_writable(self.path, self.path)
 
     def require_space(self, needed: int) -> None:
         """Raise OSError where the folder's disk can't take ``needed`` more bytes."""
-        free = shutil.disk_usage(self._nearest()).free
+        free = shutil.disk_usage(nearest(self.path)).free
         if free < needed:
             raise OSError(
                 f"{self.path} needs about {needed / 2**30:.1f} GiB for checkpoints, but its disk "
@@ -121,10 +117,6 @@ class RunFolder:
         fetch(partial)
         partial.rename(self.fold(number))
 
-    def _nearest(self) -> Path:
-        """The folder, or the nearest one above it that exists."""
-        return next(path for path in (self.path, *self.path.parents) if path.exists())
-
 
 def best_epoch(fold: Path) -> dict[str, Any]:
     """Return the record of a finished fold's best epoch; its last where nothing is held out."""
@@ -149,23 +141,3 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         reason = str(error)
     raise ValueError(f"{path} is damaged ({reason}); remove {path.parent}, or take another --name")
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write plain types as JSON, under another name first."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, there as a whole or not at all."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under another name first, so that it is there as a whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from handray.config import Config, identity, replaced
-from handray.reporting.run_folder import write_bytes, write_json, write_text
 from handray.reporting.trials import TrialRecord
+from handray.whole_files import write_bytes, write_json, write_text
 
 TABLE, PICTURE, BEST_CONFIG = "trials.csv", "search.png", "best.json"
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handray.config import Value
-from handray.reporting.run_folder import write_bytes
+from handray.whole_files import write_bytes
 
 TRIALS = "trials"
 """Folder of the records in a run's folder."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from processes import workers
 
 from handray.cluster.predict_all import predict_all
 from handray.data.radiographs import read_folder, read_image
@@ -43,20 +44,6 @@ def broken_png(path: Path, side: int) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
 
 
-def actors() -> list[int]:
-    """Processes that hold the networks."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                title = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"ray::MapWorker" in title:
-                found.append(int(entry.name))
-    return found
-
-
 def test_every_image_is_predicted_once_though_a_worker_is_killed(
     one_ray, phantoms, checkpoint, threads_of_an_actor
 ):
@@ -67,7 +54,7 @@ def test_every_image_is_predicted_once_though_a_worker_is_killed(
     def progress(done: int, total: int) -> None:
         told.append((done, total))
         if not killed:
-            killed.extend(actors())
+            killed.extend(workers("ray::MapWorker"))
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 

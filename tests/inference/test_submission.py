@@ -233,13 +233,14 @@ def test_parts_that_do_not_fit_make_no_submission(changes, sentence):
 def test_a_failed_write_leaves_the_old_files_and_no_others(tmp_path, monkeypatch):
     path = tmp_path / "o.csv"
     write_submission(path, small())
+    (tmp_path / "o_levels.npz").touch()
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
-    def full(draft, text, **how):
+    def full(draft, content):
         draft.touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_text", full)
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(OSError, match="No space left") as caught:
         write_submission(path, small(source={"new": True}))
     assert str(tmp_path) in caught.value.filename

@@ -41,10 +41,10 @@ def test_a_training_goes_on_after_a_workers_death_and_the_drivers(phantoms, tmp_
     process = start("train_kfold.py", *arguments, folder=tmp_path, HANDRAY_TEST_SESSION="7")
     checkpoints = (home / "ray").glob
     wait_for(lambda: any(checkpoints("fold0/checkpoint_*/last.pt")), process)
-    victims = workers(7, "RayTrainWorker")
+    victims = workers("RayTrainWorker", 7)
     assert len(victims) == 2, "two ranks train the fold"
     os.kill(victims[-1], signal.SIGKILL)
-    wait_for(lambda: set(workers(7, "RayTrainWorker")) - set(victims), process)
+    wait_for(lambda: set(workers("RayTrainWorker", 7)) - set(victims), process)
     wait_for(lambda: any(checkpoints("fold1/checkpoint_*/last.pt")), process)
     first = times([home / "fold0/best.pt"])
     kill_all(process)
@@ -109,8 +109,8 @@ def test_an_ablation_goes_on_after_a_trials_death_and_the_drivers(phantoms, tmp_
     records = tmp_path / "runs/small/trials"
     arguments = [*SMALL_ABLATION, "--data", phantoms]
     process = start("tune_aug.py", *arguments, folder=tmp_path, HANDRAY_TEST_SESSION="9")
-    wait_for(lambda: len(workers(9, "ImplicitFunc")) == 2, process)
-    os.kill(workers(9, "ImplicitFunc")[0], signal.SIGKILL)
+    wait_for(lambda: len(workers("ImplicitFunc", 9)) == 2, process)
+    os.kill(workers("ImplicitFunc", 9)[0], signal.SIGKILL)
     wait_for(lambda: len(list(records.glob("none*.npz"))) == 2, process)
     kill_all(process)
     first = times(records.glob("*.npz"))

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-JOBS = Path(__file__).parents[2] / "jobs"
+JOBS = Path(__file__).parents[1] / "jobs"
 
 SMALL_TRAINING = [
     *("--model", "hrnet_small", "--size", "64", "--folds", "2", "--batch", "4", "--seed", "1"),
@@ -62,8 +62,9 @@ def wait_for(condition, process: subprocess.Popen[str], seconds: float = 240) ->
         time.sleep(0.1)
 
 
-def workers(session: int, kind: str) -> list[int]:
-    """Processes of Ray's workers of a kind that belong to one driver's session."""
+def workers(kind: str, session: int | None = None) -> list[int]:
+    """Processes of Ray's workers of a kind; those of one driver's session where it is given."""
+    marker = b"" if session is None else f"HANDRAY_TEST_SESSION={session}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -72,7 +73,6 @@ def workers(session: int, kind: str) -> list[int]:
                 environment = (entry / "environ").read_bytes()
             except OSError:
                 continue
-            marker = f"HANDRAY_TEST_SESSION={session}".encode()
             if kind.encode() in title and marker in environment:
                 found.append(int(entry.name))
     return found

@@ -1,0 +1,54 @@
+"""Files that appear as a whole or not at all, and folders that are tried before the work."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write all files under other names; then rename them, in order."""
+    drafts = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
+    try:
+        for path, content in contents.items():
+            drafts[path].write_bytes(content)
+        for path, draft in drafts.items():
+            draft.replace(path)
+    finally:
+        for draft in drafts.values():
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write one file."""
+    write_files({path: content})
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write plain types as JSON."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def check_writable(folder: Path, named: Path) -> None:
+    """Raise OSError that names ``named`` where no file can be written to a folder.
+
+    One that isn't there yet will be made in the nearest above it.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=nearest(folder)):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(named)) from error
