@@ -18,6 +18,7 @@ WORKER_ENV = {
     # glibc gives large blocks back at once, and fetching them anew is a fifth of a step on a CPU.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 31),
+    "MALLOC_ARENA_MAX": "1",
 }
 DRIVER_ENV = {
     # Tune's newer output prints tables whatever its verbosity.

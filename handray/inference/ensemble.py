@@ -3,19 +3,19 @@
 Votes are counted on runs, all rows of many images in one sweep; no pixel is drawn.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handray.inference.submission import Submission
 from handray.masks.algebra import vote_levels
-from handray.masks.rle import RunRows
+from handray.masks.rle import RunRows, pieces
 
 DEFAULT_FRACTION = 0.7
 """The source team's rule: votes >= max(1, int(0.7 * members))."""
 
-BOUNDARIES_AT_ONCE = 500_000
+BOUNDARIES_AT_ONCE = 100_000
 """Run ends in one sweep: such a piece fits a processor's cache and takes little memory."""
 
 
@@ -87,7 +87,8 @@ def _vote(
     reference, tables = first_in_order(members), aligned(members)
     classes = len(reference.class_names)
     parts: list[list[RunRows]] = [[] for _ in levels]
-    for first, last in _chunks(tables):
+    boundaries = np.sum([rows.offsets for rows in tables], axis=0)
+    for first, last in pieces(boundaries, BOUNDARIES_AT_ONCE):
         class_R = np.arange(first, last) % classes
         voted = vote_levels(
             [rows.part(first, last) for rows in tables],
@@ -158,14 +159,3 @@ def sizes_as_in(reference: Submission, member: Submission) -> np.ndarray:
     assert member.sizes_hw is not None, "asked for sizes that are unknown"
     at = {name: at for at, name in enumerate(member.image_names)}
     return member.sizes_hw[[at[name] for name in reference.image_names]]
-
-
-def _chunks(tables: Sequence[RunRows]) -> Iterator[tuple[int, int]]:
-    """Stretches of rows that together hold about BOUNDARIES_AT_ONCE run ends (one row at least)."""
-    load = np.sum([rows.offsets for rows in tables], axis=0)
-    first, rows = 0, len(load) - 1
-    while first < rows:
-        last = int(np.searchsorted(load, load[first] + BOUNDARIES_AT_ONCE, side="right")) - 1
-        last = min(max(last, first + 1), rows)
-        yield first, last
-        first = last

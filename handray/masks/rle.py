@@ -7,8 +7,9 @@ starts counted from 1; the empty mask is the empty array and "".
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +20,9 @@ Runs = NDArray[np.int32]
 
 MOST_PIXELS = 2**31 - 1
 """Positions are int32: enough for a 46340 x 46340 image."""
+
+CHARACTERS_AT_ONCE, NUMBERS_AT_ONCE = 1_000_000, 100_000
+"""How much text is parsed, and how many numbers are written, in one piece."""
 
 
 class RunTextError(ValueError):
@@ -117,31 +121,57 @@ def format_runs(runs: Runs) -> str:
 
 def format_rows(rows: RunRows) -> list[str]:
     """The competition's text of each row; "" for an empty one."""
-    numbers = np.empty(len(rows.bounds), np.int64)
-    numbers[0::2] = rows.bounds[0::2] + 1
-    numbers[1::2] = rows.bounds[1::2] - rows.bounds[0::2]
-    text, starts = _decimals(numbers)
-    ends = starts[rows.offsets].tolist()
-    return [text[a : b - 1] if b > a else "" for a, b in pairwise(ends)]
+    texts: list[str] = []
+    for first, last in pieces(rows.offsets, NUMBERS_AT_ONCE):
+        part = rows.part(first, last)
+        numbers = np.empty(len(part.bounds), np.uint32)
+        numbers[0::2] = part.bounds[0::2] + 1
+        numbers[1::2] = part.bounds[1::2] - part.bounds[0::2]
+        text, starts = _decimals(numbers)
+        ends = starts[part.offsets].tolist()
+        texts += [text[a : b - 1] if b > a else "" for a, b in pairwise(ends)]
+    return texts
 
 
-def _decimals(numbers: NDArray[np.int64]) -> tuple[str, NDArray[np.int64]]:
-    """All numbers, which aren't negative, each with a space behind it; where each one starts.
+def _decimals(numbers: NDArray[np.uint32]) -> tuple[str, NDArray[np.int64]]:
+    """All numbers, each 1 or more with a space behind it; where each one starts, and the end.
 
-    Four times as fast as ``str`` on each.
+    A dozen times as fast as ``str`` on each.
     """
-    width = len(str(int(numbers.max(initial=0))))
-    characters = np.full((len(numbers), width + 1), ord(" "), np.uint8)
-    rest = numbers.astype(np.uint32)
-    for column in reversed(range(width)):
-        rest, digit = np.divmod(rest, np.uint32(10))
-        characters[:, column] = digit + ord("0")
-    lengths = np.ones(len(numbers), np.int64)
-    for power in range(1, width):
-        lengths += numbers >= 10**power
-    kept = np.arange(width + 1) >= (width - lengths)[:, None]
-    starts = np.concatenate([[0], np.cumsum(lengths + 1)])
-    return characters[kept].tobytes().decode("ascii"), starts
+    groups = -(-len(str(int(numbers.max(initial=0)))) // 4)
+    bare, padded = _four_digits()
+    characters = np.zeros((len(numbers), groups + 1), np.uint32)
+    characters[:, -1] = np.array([b" "], "S4").view(np.uint32)
+    rest = numbers
+    for column in reversed(range(groups)):
+        rest, low = np.divmod(rest, np.uint32(10_000))
+        characters[:, column] = np.where(rest > 0, padded[low], bare[low])
+    text = characters.tobytes().translate(None, b"\0")
+    spaces = np.flatnonzero(np.frombuffer(text, np.uint8) == ord(" "))
+    return text.decode("ascii"), np.concatenate([[0], spaces + 1])
+
+
+@cache
+def _four_digits() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """The four bytes of 0 .. 9999 as text, with zero bytes in front (0 has no other), with "0"s."""
+    padded = np.array([f"{number:04}" for number in range(10_000)], "S4")
+    digits = padded.view(np.uint8).reshape(-1, 4)
+    leading = np.logical_and.accumulate(digits == ord("0"), axis=1)
+    return np.where(leading, np.uint8(0), digits).view(np.uint32)[:, 0], padded.view(np.uint32)
+
+
+def pieces(offsets: NDArray[np.int64], size: int) -> Iterator[tuple[int, int]]:
+    """Stretches [first, last) of rows that together hold about `size` of what `offsets` counts.
+
+    Each has one row at least. What fits a processor's cache, and memory that is used again and
+    again, makes the work on many rows several times as fast as all of them at once.
+    """
+    first, rows = 0, len(offsets) - 1
+    while first < rows:
+        last = int(np.searchsorted(offsets, offsets[first] + size, side="right")) - 1
+        last = min(max(last, first + 1), rows)
+        yield first, last
+        first = last
 
 
 def parse(text: str, pixels: int = MOST_PIXELS) -> Runs:
@@ -156,6 +186,18 @@ def parse_rows(texts: Sequence[str], pixels: int | NDArray[np.int64] = MOST_PIXE
     with a word that is no whole number, an odd count of numbers, a start or length below 1, a run
     that begins before the one before it ends, or a run past the image's end.
     """
+    limit = np.broadcast_to(np.asarray(pixels, np.int64), (len(texts),))
+    characters = np.concatenate([[0], np.cumsum([len(text) for text in texts], dtype=np.int64)])
+    parts = []
+    for first, last in pieces(characters, CHARACTERS_AT_ONCE):
+        try:
+            parts.append(_parse_piece(texts[first:last], limit[first:last]))
+        except RunTextError as error:
+            raise RunTextError(first + error.row, error.fault) from None
+    return RunRows.stack(parts)
+
+
+def _parse_piece(texts: Sequence[str], pixels: NDArray[np.int64]) -> RunRows:
     joined = " ".join(filter(None, texts))
     if not _is_tidy(joined):
         texts = [_tidied(row, text) for row, text in enumerate(texts)]
@@ -163,8 +205,7 @@ def parse_rows(texts: Sequence[str], pixels: int | NDArray[np.int64] = MOST_PIXE
     counts = np.array([text.count(" ") + 1 if text else 0 for text in texts], np.int64)
     numbers = np.fromstring(joined, np.int64, sep=" ")  # only its binary mode is deprecated
     offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-    limit = np.broadcast_to(np.asarray(pixels, np.int64), (len(texts),))
-    _raise_first_fault(numbers, offsets, limit)
+    _raise_first_fault(numbers, offsets, pixels)
     numbers[0::2] -= 1
     numbers[1::2] += numbers[0::2]
     return _merge_touching(RunRows(numbers.astype(np.int32), offsets))

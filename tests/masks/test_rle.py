@@ -101,6 +101,24 @@ def test_touching_runs_merge():
     assert rows.offsets.tolist() == [0, 4, 6, 8, 8, 10]
 
 
+@pytest.mark.parametrize("at_once", [1, 40, 10**6])
+def test_many_rows_are_read_and_written_as_one_by_one(monkeypatch, at_once):
+    monkeypatch.setattr(rle, "CHARACTERS_AT_ONCE", at_once)
+    monkeypatch.setattr(rle, "NUMBERS_AT_ONCE", at_once)
+    # Numbers of one to ten digits, with zeros in and around their groups of four.
+    starts = [1, 9, 10, 99, 1000, 9999, 10_000, 10_010, 100_000, 12_340_000, 2_000_000_001]
+    texts = ["", *(f"{start} 10000 {start + 10_001} 7" for start in starts), "", "3 1"]
+    rows = rle.parse_rows(texts)
+    for row, text in enumerate(texts):
+        numbers = np.array(text.split(), np.int64).reshape(-1, 2)
+        expected = np.stack([numbers[:, 0] - 1, numbers.sum(axis=1) - 1], axis=1).ravel()
+        np.testing.assert_array_equal(rows[row], expected)
+    assert rle.format_rows(rows) == texts
+    with pytest.raises(rle.RunTextError, match="length below 1") as fault:
+        rle.parse_rows([*texts, "5 0", "1 1"])
+    assert fault.value.row == len(texts)
+
+
 @pytest.mark.parametrize("text", [" 3 4", "3 4 ", "3  4", "3\t4", "3 4\n", "+3 04"])
 def test_odd_spacing_reads_the_same(text):
     rows = rle.parse_rows([text, "", "1 1"])
