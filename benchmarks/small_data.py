@@ -76,13 +76,18 @@ LONGER: list[tuple[str, dict[str, Any]]] = [
 ]
 """The two families that led the search, and more augmentation for what had time to overfit."""
 POLICY = "affine+elastic+rbc"
-FIRM: dict[str, Any] = {"optim.weight_decay": 0.2, "data.augment_strength": 1.5}
 REGULARISED: list[tuple[str, dict[str, Any]]] = [
-    ("hrnet_small", {"optim.weight_decay": 0.01, "data.augment_strength": 1.0}),
-    ("hrnet_small", {"optim.weight_decay": 0.01, "data.augment_strength": 1.5}),
-    ("hrnet_small", {"optim.weight_decay": 0.2, "data.augment_strength": 1.0}),
-    ("hrnet_small", FIRM),
-    ("hrnet_small", {**FIRM, "data.augment": f"{POLICY}+mixup"}),
+    (
+        "hrnet_small",
+        {"data.augment": policy, "data.augment_strength": strength, "optim.weight_decay": decay},
+    )
+    for policy, strength, decay in [
+        (POLICY, 1.0, 0.01),
+        (POLICY, 1.5, 0.01),
+        (POLICY, 1.0, 0.2),
+        (POLICY, 1.5, 0.2),
+        (f"{POLICY}+mixup", 1.5, 0.2),
+    ]
 ]
 """The best one with what keeps it from overfitting."""
 
