@@ -16,6 +16,7 @@ WORKER_ENV = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     # glibc gives large blocks back at once, and fetching them anew is a fifth of a step on a CPU.
+    # Arenas of threads do so whatever the thresholds, and Ray Train trains in a thread.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 31),
     "MALLOC_ARENA_MAX": "1",
