@@ -219,7 +219,7 @@ def side_by_side(
         try:
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
-        except KeyboardInterrupt:
+        except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
