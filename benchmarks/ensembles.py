@@ -95,16 +95,11 @@ def _train(model: str, size: int, fold: int, seed: int, data: str) -> float:
             "train.epochs": STEPS // EVERY,
         },
     )
-    task = folder_task(config, data, EVERY)
+    task = folder_task(config, data)
     is_test = _is_test(task.train)
     # Neither the test people nor the fold's are trained on.
     left_out = is_test | (_folds(task.train) == fold)
-    passes = -(-STEPS * config.train.batch // int((~left_out).sum()))
-    task = replace(
-        task,
-        config=replaced(config, {"data.passes": passes}),
-        fold_of=tuple(np.where(left_out, 0, 1).tolist()),
-    )
+    task = replace(task, fold_of=tuple(np.where(left_out, 0, 1).tolist()))
     training = train_task(task, EVERY)
     logits = training.predictor.logits(training.state.average.model, np.flatnonzero(is_test))
     draft = _file(model, size, fold, seed).with_suffix(".tmp.npy")

@@ -8,30 +8,28 @@ Random weights, one of three folds held out. The search gives each candidate 4 C
 thread, about 2 minutes on two cores; --confirm gives the best two 16, about 10. A training's clock
 counts its own CPU time, so that as many run side by side as there are cores. --longer varies what
 holds the best one back from learning its images by heart, in 130 passes over them, which is what
-ten minutes of two fast cores are enough for. Dice is the mean over
-classes of the mean over the held-out images that have the class, in the source frame. Each row is
-kept in results/small_data.json as it ends; the command goes on where it was stopped.
+ten minutes of two fast cores are enough for. Dice is the mean over classes of the mean over the
+held-out images that have the class, in the source frame. Each row is kept in
+results/small_data.json as it ends; the command goes on where it was stopped.
 """
 
 import argparse
 import json
 import time
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from small_training import Results, folder_task, machine, side_by_side
-from torch import nn
 
 import handray.training.pace
 from handray.cli import Parser, run_job
 from handray.cluster.fold import FoldTask, FoldTraining
 from handray.config import replaced
 from handray.recipes import recipe, small_data
-from handray.training.loop import Surroundings, fit
 from handray.training.metrics import Overlap
 from handray.training.ranks import Ranks
+from handray.training.state import TrainState
 
 SEARCH, CONFIRM = 4.0, 16.0
 """CPU minutes."""
@@ -65,7 +63,7 @@ CANDIDATES: list[tuple[str, dict[str, Any]]] = [
     ("hrnet_small", {"data.size": 256, "optim.lr": 4e-3}),
     ("unet", {"data.size": 192, "model.encoder": "resnet18"}),
 ]
-LONGER: list[tuple[str, dict[str, Any]]] = [
+FINALISTS: list[tuple[str, dict[str, Any]]] = [
     ("hrnet_small", {"data.size": 256}),
     ("hrnet_scratch", {"data.size": 192}),
     ("hrnet_small", {"data.size": 256, "data.augment": "affine+elastic+rbc"}),
@@ -99,7 +97,7 @@ def main() -> int:
     if options.longer:
         chosen, budget = REGULARISED, {"passes": PASSES * VALIDATIONS}
     else:
-        chosen = LONGER if options.confirm else CANDIDATES
+        chosen = FINALISTS if options.confirm else CANDIDATES
         budget = {"cpu_minutes": CONFIRM if options.confirm else SEARCH}
     keys = [{"model": model, "changes": changes, **budget} for model, changes in chosen]
     todo = [key for key in keys if results.row(key) is None]
@@ -122,18 +120,16 @@ def _train(key: dict[str, Any], data: str) -> dict[str, Any]:
         handray.training.pace.time = clock  # type: ignore[assignment]
         budget = {"train.minutes": key["cpu_minutes"]}
         config = replaced(recipe(key["model"]), {**COMMON, **budget, **key["changes"]})
-    task = replace(folder_task(config, data, 1, FOLDS), config=config)
+    task = folder_task(config, data, FOLDS)
     training = FoldTraining(task, Ranks(), None)
     curve: list[float] = []
 
-    def validate(network: nn.Module) -> Overlap:
-        overlap = training.validate(network)
-        curve.append(round(_dice_where_present(overlap, task), 4))
-        return overlap
+    def note(state: TrainState, _: bool) -> None:
+        if not state.step:  # at the end of an epoch, after its validation
+            assert training.overlap is not None
+            curve.append(round(_dice_where_present(training.overlap, task), 4))
 
-    feed = training.feed
-    world = Surroundings(training.batches, feed.steps, validate, lambda *_: None, lambda *_: None)
-    fit(training.state, training.learner, world)
+    training.fit(lambda *_: None, note)
     return {
         "dice": curve[-1],
         "best": max(curve),
@@ -173,8 +169,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
 def _options() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument("--data", required=True, metavar="DIR", help="data folder")
-    parser.add_argument("--confirm", action="store_true", help="train the finalists for longer")
-    parser.add_argument("--longer", action="store_true", help="vary what prevents overfitting")
+    stage = parser.add_mutually_exclusive_group()
+    stage.add_argument("--confirm", action="store_true", help="train the finalists for longer")
+    stage.add_argument("--longer", action="store_true", help="vary what prevents overfitting")
     return parser.parse_args()
 
 

@@ -14,7 +14,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,7 +69,7 @@ def train(config: Config, data: str, every: int) -> dict[str, Any]:
     """
     clock: list[float] = []
     failure = ""
-    training = FoldTraining(folder_task(config, data, every), Ranks(), None)
+    training = _ready(folder_task(config, data), every)
     try:
         _fit(training, every, clock)
     except TrainingFailureError as error:
@@ -79,9 +79,18 @@ def train(config: Config, data: str, every: int) -> dict[str, Any]:
 
 def train_task(task: FoldTask, every: int) -> FoldTraining:
     """Train a task as ``train`` does; raises TrainingFailureError where the loss explodes."""
-    training = FoldTraining(task, Ranks(), None)
+    training = _ready(task, every)
     _fit(training, every, [])
     return training
+
+
+def _ready(task: FoldTask, every: int) -> FoldTraining:
+    """The training of a task, whose one epoch is as long as all of the config's together."""
+    train = task.config.train
+    seen = np.count_nonzero(np.array(task.fold_of) != task.fold)
+    passes = -(-train.epochs * every * train.batch // seen)
+    config = replaced(task.config, {"data.passes": max(1, passes)})
+    return FoldTraining(replace(task, config=config), Ranks(), None)
 
 
 def _fit(training: FoldTraining, every: int, clock: list[float]) -> None:
@@ -97,7 +106,7 @@ def _fit(training: FoldTraining, every: int, clock: list[float]) -> None:
     fit(training.state, training.learner, world)
 
 
-def folder_task(config: Config, data: str, every: int, folds: int = 5) -> FoldTask:
+def folder_task(config: Config, data: str, folds: int = 5) -> FoldTask:
     """The task of training on a folder's people but those of the first fold."""
     folder = read_folder(data)
     classes = len(folder.class_names)
@@ -108,10 +117,9 @@ def folder_task(config: Config, data: str, every: int, folds: int = 5) -> FoldTa
     fold_of = assign_folds(folder.train, folds, 0)
     seen = np.flatnonzero(fold_of)
     gray = np.stack([decoded[row].image_HW for row in seen])
-    images = config.train.epochs * every * config.train.batch
     return FoldTask(
         fold=0,
-        config=replaced(config, {"data.passes": max(1, -(-images // len(seen)))}),
+        config=config,
         class_names=folder.class_names,
         train=folder.train,
         test=(),

@@ -144,6 +144,11 @@ def test_the_same_name_with_another_config_or_data_names_the_keys(
     assert "(data was " in output
 
 
+def training_of(runs) -> str:
+    """The run that has children: a tracked vote has no parent either."""
+    return next(filter(None, (r.data.tags.get("mlflow.parentRunId") for r in runs)))
+
+
 def test_runs_of_mlflow_vote_with_each_other_and_with_csvs(trained, run_here):
     folder, _ = trained
     _, runs = mlflow_runs(folder)
@@ -155,7 +160,7 @@ def test_runs_of_mlflow_vote_with_each_other_and_with_csvs(trained, run_here):
     home = folder / "runs/small"
     # int(0.7 * 2) = 1 vote of 2: the job's own vote of its folds.
     assert (folder / "voted.csv").read_text() == (home / "output.csv").read_text()
-    parent = next(r.info.run_id for r in runs if "mlflow.parentRunId" not in r.data.tags)
+    parent = training_of(runs)
     csv = home / "fold0/output.csv"
     arguments = ["--runs", parent, children[0], "--csv", csv, "--votes", 3, "--out", "all.csv"]
     code, output = run_here("ensemble.py", *arguments, folder=folder)
@@ -174,8 +179,7 @@ def test_the_levels_that_a_run_keeps_vote_softly_and_choose(trained, run_here, p
     assert np.array_equal(middle.rows.bounds, csv.rows.bounds)
     assert np.array_equal(middle.rows.offsets, csv.rows.offsets)
     _, runs = mlflow_runs(folder)
-    # A tracked vote has no parent either, so the training is the one that has children.
-    parent = next(filter(None, (r.data.tags.get("mlflow.parentRunId") for r in runs)))
+    parent = training_of(runs)
     arguments = ["--runs", parent, "--soft", "--select", "--data", phantoms, "--out", "soft.csv"]
     code, output = run_here("ensemble.py", *arguments, folder=folder)
     assert code == 0, output
