@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,14 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
     members = [Member(str(path), path) for path in options.csv]
     for number, run_id in enumerate(run_ids):
         members.append(_fetched(run_id, folder / str(number), options, tell))
-    results = []
-    for member in members:
+
+    def read(member: Member) -> tuple[list[Submission], dict[str, Any]]:
         tell(f"reading {member.name}")
-        results.append(member.read(size_of, options.soft))
+        result = member.read(size_of, options.soft)
+        return result, member.about(result)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        results, about = zip(*threads.map(read, members), strict=True)
     tidying = _tidying(options, results[0][0].class_names)
     judged: dict[str, str] = {}
     numbers: dict[str, float] = {}
@@ -93,7 +98,7 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
         **tidying,
         **judged,
         **made_by(),
-        "members": [m.about(result) for m, result in zip(members, results, strict=True)],
+        "members": about,
     }
     if options.agreement:
         _show_agreement(options.out, [result[len(result) // 2] for result in results])

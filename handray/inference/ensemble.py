@@ -3,7 +3,9 @@
 Votes are counted on runs, all rows of many images in one sweep; no pixel is drawn.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,27 +88,28 @@ def _vote(
     """A submission for each number of votes."""
     reference, tables = first_in_order(members), aligned(members)
     classes = len(reference.class_names)
-    parts: list[list[RunRows]] = [[] for _ in levels]
     boundaries = np.sum([rows.offsets for rows in tables], axis=0)
-    for first, last in pieces(boundaries, BOUNDARIES_AT_ONCE):
-        class_R = np.arange(first, last) % classes
-        voted = vote_levels(
-            [rows.part(first, last) for rows in tables],
+
+    def sweep(stretch: tuple[int, int]) -> list[RunRows]:
+        class_R = np.arange(*stretch) % classes
+        return vote_levels(
+            [rows.part(*stretch) for rows in tables],
             [level[class_R] if isinstance(level, np.ndarray) else level for level in levels],
             weights,
         )
-        for part, rows in zip(parts, voted, strict=True):
-            part.append(rows)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        voted = list(threads.map(sweep, pieces(boundaries, BOUNDARIES_AT_ONCE)))
     known = [member for member in members if member.sizes_hw is not None]
     return [
         Submission(
             image_names=reference.image_names,
             class_names=reference.class_names,
-            rows=RunRows.stack(part),
+            rows=RunRows.stack(level),
             sizes_hw=sizes_as_in(reference, known[0]) if known else None,
             name=f"vote of {len(members)}",
         )
-        for part in parts
+        for level in zip(*voted, strict=True)
     ]
 
 

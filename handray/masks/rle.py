@@ -215,7 +215,8 @@ def _is_tidy(joined: str) -> bool:
     """Digits and single spaces only: spaces then count the numbers, and fromstring can't fail."""
     if not joined.isascii() or "  " in joined or joined[:1] == " " or joined[-1:] == " ":
         return False
-    return not joined.encode().translate(None, b"0123456789 ")
+    characters = np.frombuffer(joined.encode(), np.uint8)
+    return not ((characters - ord("0") > 9) & (characters != ord(" "))).any()
 
 
 def _tidied(row: int, text: str) -> str:
