@@ -6,23 +6,18 @@ The source report's Resize is decode.py, its Normalize is done on the device (tr
 Axes: H W pixels of the model frame, P planes of eight classes.
 """
 
-import os
 import threading
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
-import cv2
+import albumentations as A
 import numpy as np
 from numpy.typing import NDArray
 
 from handray.config import DataConfig
+from handray.data.warp import MOVES, Elastic, Warp
 from handray.policies import MIXUP, POLICIES, names
-
-# Read when albumentations is imported: without it every worker asks the network for news.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
-import albumentations as A
 
 Image = NDArray[np.uint8]
 Transform = Callable[[int, float], A.BasicTransform | A.BaseCompose]
@@ -49,36 +44,13 @@ def _crop(size: int, _: float) -> A.BaseCompose:
     return A.Sequential([crop, A.Resize(size, size)], p=0.5)
 
 
-class SmoothElastic(A.ElasticTransform):
-    """albumentations' ElasticTransform with a field drawn on a coarse grid.
-
-    ``alpha`` is the standard deviation of the displacements and ``sigma`` the scale on which they
-    change, both in pixels, at any size. albumentations' own ``approximate=True`` blurs by 17 pixels
-    whatever sigma is, which folds large images over, and its exact way takes a blur of that scale.
-    """
-
-    def get_params_dependent_on_data(
-        self, params: dict[str, Any], data: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Where each pixel comes from, float32 (H, W) each."""
-        height, width = params["shape"][:2]
-        cell = self.sigma / 3  # three control points a sigma are as good as all
-        grid = round(height / cell) + 1, round(width / cell) + 1
-        field = self.random_generator.standard_normal((*grid, 2), np.float32)
-        # A Gaussian leaves white noise of deviation 1 with one of 1 / (2 sqrt(pi) sigma).
-        field = cv2.GaussianBlur(field, (0, 0), 3) * (2 * np.sqrt(np.pi) * 3 * self.alpha)
-        field = cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC)
-        y, x = np.indices((height, width), np.float32)
-        return {"map_x": x + field[..., 0], "map_y": y + field[..., 1]}
-
-
 def _elastic(size: int, strength: float) -> A.BasicTransform:
     """Smooth displacements of 0.5 % of the image's side that change on a scale of a twentieth.
 
     The report's own arguments (alpha 1, sigma 50) move nothing by more than 0.01 px; what it saw
     came from the affine part that albumentations 2 dropped, which is ``affine`` here.
     """
-    return SmoothElastic(alpha=0.005 * strength * size, sigma=size / 20, p=0.5)
+    return Elastic(alpha=0.005 * strength * size, sigma=size / 20, p=0.5)
 
 
 def _griddropout(_: int, strength: float) -> A.BasicTransform:
@@ -158,9 +130,21 @@ def build(policy: str, size: int, strength: float = 1.0) -> A.Compose:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            return A.Compose([TRANSFORMS[n](size, strength) for n in chosen if n != MIXUP])
+            return A.Compose(list(_transforms(chosen, size, strength)))
         except UserWarning as error:
             raise ValueError(f"--augment {policy}: {error}") from error
+
+
+def _transforms(
+    chosen: Sequence[str], size: int, strength: float
+) -> Iterator[A.BasicTransform | A.BaseCompose]:
+    """The transforms by name; those that only move pixels, one after the other, become one."""
+    built = [TRANSFORMS[name](size, strength) for name in chosen if name != MIXUP]
+    for moves, group in groupby(built, lambda one: isinstance(one, MOVES)):
+        together = list(group)
+        # A lone one of albumentations' own is resampled once as it is.
+        alone = len(together) == 1 and not isinstance(together[0], Elastic)
+        yield from [Warp(together, p=1)] if moves and not alone else together
 
 
 def arguments(policy: str, size: int, strength: float = 1.0) -> list[dict[str, object]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from handray.data.augment import TRANSFORMS, Augment, arguments, build
+from handray.data.warp import Elastic, Grid, Warp
 from handray.masks.planes import pack
 from handray.policies import POLICIES, names
 
@@ -24,7 +25,7 @@ def sample(classes: int = 29):
     return image, masks.astype(bool)
 
 
-@pytest.mark.parametrize("classes", [29, 40])
+@pytest.mark.parametrize("classes", [5, 29, 40])
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_bit_planes_move_exactly_as_one_hot_masks_do(name, classes):
     image, masks = sample(classes)
@@ -71,16 +72,57 @@ def test_what_is_read_only_is_not_written_to():
 
 @pytest.mark.parametrize("size", [96, 512, 1024])
 def test_elastic_moves_by_half_a_percent_of_the_side_and_folds_nothing_over(size):
-    (elastic,) = build("elastic", size).transforms
+    (warp,) = build("elastic", size).transforms
     fields = []
     for seed in range(4):
-        elastic.set_random_seed(seed)
-        maps = elastic.get_params_dependent_on_data({"shape": (size, size)}, {})
+        warp.set_random_seed(seed)
+        positions = warp.positions(size, force_apply=True)
         # Going right or down, the pixel that is read goes right or down too.
-        assert np.diff(maps["map_x"], axis=1).min() > 0 and np.diff(maps["map_y"], axis=0).min() > 0
-        y, x = np.indices((size, size))
-        fields += [maps["map_x"] - x, maps["map_y"] - y]
+        assert np.diff(positions[..., 0], axis=1).min() > 0
+        assert np.diff(positions[..., 1], axis=0).min() > 0
+        fields.append(positions - np.dstack(np.meshgrid(np.arange(size), np.arange(size))))
     assert 0.004 * size < np.std(fields) < 0.006 * size
+
+
+@pytest.mark.parametrize(("size", "tolerance"), [(96, 0.01), (1024, 0.05)])
+def test_moves_that_are_composed_on_the_grid_are_those_of_every_pixel(size, tolerance):
+    warp = build("affine+elastic+flip", size).transforms[0]
+    pixels = np.dstack(np.meshgrid(np.arange(size), np.arange(size))).astype(np.float64)
+    for seed in range(3):
+        warp.set_random_seed(seed)
+        composed = warp.positions(size, force_apply=True)
+        # Drawn once more in the same order, each at every pixel.
+        warp.set_random_seed(seed)
+        affine, elastic, _ = warp.transforms
+        matrix = affine.get_params_dependent_on_data({"shape": (size, size)}, {})["matrix"]
+        field = Grid(size).every_pixel(elastic.field(Grid(size)))
+        mirrored = pixels * [-1, 1] + [size - 1, 0]
+        bent = mirrored + field[:, ::-1]
+        exact = cv2.transform(bent, np.linalg.inv(matrix)[:2])
+        assert np.abs(composed - exact).max() < tolerance
+
+
+def test_a_mirror_in_a_warp_is_a_mirror_and_no_move_changes_nothing():
+    image, masks = sample()
+    planes = pack(masks)
+    mirror = Warp([A.HorizontalFlip(p=1), Elastic(0, 5, p=1)], p=1)  # by 0 pixels
+    moved = A.Compose([mirror], seed=0)(image=image, mask=planes)
+    assert np.array_equal(moved["image"], image[:, ::-1])
+    assert np.array_equal(moved["mask"], planes[:, ::-1])
+    still = A.Compose([Warp([Elastic(5, 5, p=0)], p=1)], seed=0)(image=image, mask=planes)
+    assert np.array_equal(still["image"], image) and np.array_equal(still["mask"], planes)
+
+
+def test_an_affine_move_in_a_warp_is_albumentations_own():
+    image, masks = sample()
+    drawn = {}
+    for name, transform in {
+        "warp": Warp([A.Affine(rotate=(10, 10), p=1), Elastic(0, 5, p=1)], p=1),
+        "own": A.Affine(rotate=(10, 10), p=1),
+    }.items():
+        drawn[name] = A.Compose([transform], seed=3)(image=image, mask=pack(masks))
+    assert np.abs(drawn["warp"]["image"].astype(int) - drawn["own"]["image"]).max() <= 2
+    assert (drawn["warp"]["mask"] == drawn["own"]["mask"]).mean() > 0.995
 
 
 def test_an_unknown_name_lists_the_known_ones():
@@ -101,7 +143,10 @@ def test_the_reports_combinations_go_by_name_alone_or_with_more():
     assert names("elastic_flip+gamma") == ["elastic", "flip", "gamma"]
     assert names("none") == []
     for policy in POLICIES:
-        assert len(build(policy, SIZE).transforms) == len(names(policy))
+        assert build(policy, SIZE).transforms
+    (warp,) = build("elastic_flip", SIZE).transforms
+    assert [type(one) for one in warp.transforms] == [Elastic, A.HorizontalFlip]
+    assert len(build("jitter_sharpen_rbc_griddropout_flip", SIZE).transforms) == 5
 
 
 def test_transforms_have_the_reports_parameters():
