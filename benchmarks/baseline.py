@@ -5,9 +5,11 @@ Dense masks at source size, one class after the other; torch and numpy as its no
 Axes: C classes, H W pixels of the source frame, h w of the model frame.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import albumentations as A
 import cv2
 import numpy as np
 import pandas as pd
@@ -83,3 +85,37 @@ def dice(ours_CHW: Mask, theirs_CHW: Mask) -> NDArray[np.float64]:
     ours, theirs = (torch.from_numpy(masks).float().flatten(1) for masks in (ours_CHW, theirs_CHW))
     overlap = (ours * theirs).sum(-1)
     return ((2.0 * overlap + 1e-4) / (ours.sum(-1) + theirs.sum(-1) + 1e-4)).double().numpy()
+
+
+def label_of(path: Path, classes: Sequence[str], side: int) -> Mask:
+    """Draw the label of one image, (H, W, C): every class on a whole image."""
+    label = np.zeros((side, side, len(classes)), np.uint8)
+    for annotation in json.loads(path.read_text())["annotations"]:
+        points = np.array(annotation["points"])
+        label[..., classes.index(annotation["label"])] = mask_of(points, side)
+    return label
+
+
+class Images(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """The competition's data set: everything is read, drawn and resized for each sample."""
+
+    def __init__(
+        self,
+        images: Sequence[Path],
+        classes: Sequence[str],
+        transform: A.BasicTransform | A.Compose,
+    ) -> None:
+        self.images, self.classes, self.transform = images, classes, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image (3, h, w) and label (C, h, w), float32."""
+        path = self.images[number]
+        image = cv2.imread(str(path)) / 255.0
+        label_path = Path(str(path.with_suffix(".json")).replace("/DCM/", "/outputs_json/"))
+        label = label_of(label_path, self.classes, image.shape[0])
+        drawn = self.transform(image=image.astype(np.float32), mask=label)
+        image_t = torch.from_numpy(drawn["image"].transpose(2, 0, 1)).float()
+        return image_t, torch.from_numpy(drawn["mask"].transpose(2, 0, 1)).float()

@@ -151,11 +151,16 @@ def _record(training: FoldTraining, clock: list[float], failure: str) -> dict[st
 
 
 def machine() -> str:
+    """The processor's name, and how trainings share it."""
+    return f"{processor()}, one thread a training"
+
+
+def processor() -> str:
     """The processor's name, as far as the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, one thread a training"
+    return names[0] if names else platform.machine()
 
 
 class Results:

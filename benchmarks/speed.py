@@ -1,318 +1,105 @@
-"""How fast handray is beside the competition's own way: a table, and results/speed.json.
+"""How fast handray is beside the competition's own way: a table, a picture, results/speed.json.
 
   python benchmarks/speed.py
   python benchmarks/speed.py --rows vote dice
 
-Both ways run in turn in one process, one thread each, after they were shown to give the same; a
-row is the median of several turns. What the baseline takes minutes for is measured on a part of
-the images and multiplied, as the row says.
+Both ways run in turn, after they were shown to give the same; a row is the median of several
+turns, CPU time of one thread where it says nothing else. The baseline (baseline.py) draws,
+upsamples, decodes and compares whole masks. What it takes minutes for is measured on a part of the
+images and multiplied, as the row says.
 """
 
-import argparse
 import json
-import multiprocessing
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import cache
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "1"
+import data_rows
+import mask_rows
+import matplotlib as mpl
+import training_rows
+from small_training import processor
+from timing import Row
 
-import cv2
-import numpy as np
-import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-import baseline
-
-from handray.bones import BONES
-from handray.data.phantom import draw_polygons
-from handray.inference.choice import Judge, select
-from handray.inference.membership import membership
-from handray.inference.predict import runs_from_logits
-from handray.inference.score import score, truth_rows
-from handray.inference.submission import Submission, read_submission, write_submission
-from handray.inference.upsample import baseline_box
-from handray.masks.rle import RunRows, format_runs
+from handray.cli import Parser, run_job
 from handray.whole_files import write_text
 
-RESULTS = Path(__file__).parent / "results" / "speed.json"
-SIDE, CLASSES = 2048, len(BONES)
-
-
-@dataclass
-class Row:
-    """One comparison."""
-
-    row: str
-    baseline: float
-    ours: float
-    ratio: float
-    goal: float
-    unit: str
-    equal: str
-    """How the two results were shown to be the same."""
-    spread: str
-    """Smallest and largest ratio of a turn."""
-    note: str = ""
-
-
-def in_turn(
-    theirs: Callable[[], object], ours: Callable[[], object], turns: int
-) -> tuple[list[float], list[float]]:
-    """CPU seconds of both, one after the other, after a turn that doesn't count."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for turn in range(turns + 1):
-        for way, seconds in zip((theirs, ours), times, strict=True):
-            started = time.process_time()
-            way()
-            if turn:
-                seconds.append(time.process_time() - started)
-    return times
-
-
-def row_of(
-    name: str,
-    goal: float,
-    unit: str,
-    equal: str,
-    theirs: list[float],
-    ours: list[float],
-    note: str = "",
-) -> Row:
-    """A row of medians."""
-    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
-    baseline_median, ours_median = float(np.median(theirs)), float(np.median(ours))
-    return Row(
-        name,
-        baseline_median,
-        ours_median,
-        round(baseline_median / ours_median, 2),
-        goal,
-        unit,
-        equal,
-        f"{min(ratios):.3g} to {max(ratios):.3g}",
-        note,
-    )
-
-
-@cache
-def hand(number: int) -> dict[int, np.ndarray]:
-    """Polygons of a drawn hand at source size, by class."""
-    drawn = draw_polygons(0, number, "right", SIDE, bent=bool(number % 3))
-    return {c: drawn[bone] for c, bone in enumerate(BONES)}
-
-
-def logits_of(size: int) -> np.ndarray:
-    """Logits as a trained network gives them: bones, blurred, in a negative background."""
-    planes = []
-    for c in range(CLASSES):
-        mask = cv2.resize(baseline.mask_of(hand(1)[c], SIDE).astype(np.float32), (size, size))
-        planes.append(cv2.GaussianBlur(mask, (0, 0), 3) * 20 - 10)
-    return np.stack(planes).astype(np.float32)
-
-
-def texts_from_logits() -> Row:
-    """Logits of one image to run lengths."""
-    logits = logits_of(1024)
-    tensor = torch.from_numpy(logits)
-
-    def ours() -> list[str]:
-        return [
-            format_runs(r) for r in runs_from_logits(logits, (SIDE, SIDE), upsample=baseline_box)
-        ]
-
-    same = ours() == baseline.logits_to_texts(tensor, SIDE)
-    assert same, "both ways must write the same text"
-    times = in_turn(lambda: baseline.logits_to_texts(tensor, SIDE), ours, 5)
-    theirs_mib, ours_mib = (_peak_mib(way, logits) for way in ("baseline", "ours"))
-    note = f"memory on top: {ours_mib:.0f} MiB against {theirs_mib:.0f} (goal: under 64)"
-    return row_of(
-        "logits (29, 1024, 1024) to run lengths at 2048", 45, "s", "identical text", *times, note
-    )
-
-
-def _peak_mib(way: str, logits: np.ndarray) -> float:
-    """Memory that one call adds to a fresh process."""
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder, context.Pool(1) as pool:
-        path = Path(folder) / "logits.npy"
-        np.save(path, logits)
-        return pool.apply(_measure_peak, (way, str(path)))
-
-
-def _measure_peak(way: str, path: str) -> float:
-    # Read, not made here: what the making gave back to the process would be used again.
-    logits = np.load(path)
-    small = np.ascontiguousarray(logits[:, :64, :64])
-    torch.set_num_threads(1)
-
-    def run(these: np.ndarray, side: int) -> None:
-        if way == "ours":
-            [format_runs(r) for r in runs_from_logits(these, (side, side), upsample=baseline_box)]
-        else:
-            baseline.logits_to_texts(torch.from_numpy(these), side)
-
-    run(small, 128)  # what is only loaded at the first call
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    before = peak_mib()
-    run(logits, SIDE)
-    return peak_mib() - before
-
-
-def peak_mib(process: int | str = "self") -> float:
-    """Largest memory of a process; getrusage would give a child its parent's peak."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
-def members(folder: Path, count: int, images: int) -> list[Path]:
-    """CSVs of drawn hands, each member's bones a few pixels aside."""
-    paths = []
-    for member in range(count):
-        rng = np.random.default_rng(member)
-        rows = []
-        for number in range(images):
-            moved = {c: p + rng.integers(-4, 5, 2, dtype=np.int32) for c, p in hand(number).items()}
-            rows.append(truth_rows(moved, CLASSES, (SIDE, SIDE)))
-        path = folder / f"member{member}.csv"
-        names = tuple(f"image{number:013d}.png" for number in range(images))
-        sizes = np.full((images, 2), SIDE)
-        write_submission(path, Submission(names, BONES, RunRows.stack(rows), sizes))
-        paths.append(path)
-    return paths
-
-
-def vote() -> Row:
-    """Five CSVs of 300 images to one, from the start of the job to its end."""
-    images, part = 300, 3
-    job = Path(__file__).parents[1] / "jobs" / "ensemble.py"
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        paths = members(folder, 5, images)
-        command = [
-            sys.executable,
-            str(job),
-            "--votes",
-            "3",
-            "--out",
-            str(folder / "ours.csv"),
-            "--csv",
-        ]
-
-        peaks = []
-
-        def ours() -> float:
-            started = time.perf_counter()
-            job = subprocess.Popen([*command, *map(str, paths)], stdout=subprocess.DEVNULL)
-            while job.poll() is None:
-                with suppress(OSError, IndexError):  # it has just ended
-                    peaks.append(peak_mib(job.pid))
-                time.sleep(0.02)
-            assert job.returncode == 0
-            return time.perf_counter() - started
-
-        def theirs() -> float:
-            started = time.perf_counter()
-            tables = baseline.read_csvs(paths)
-            read = time.perf_counter()
-            baseline.vote(tables, 3, SIDE, part, folder / "theirs.csv")
-            return read - started + (time.perf_counter() - read) * images / part
-
-        ours(), theirs()
-        assert paths[0].stat().st_size > 1e6 * images / 100, "masks are not empty"
-        expected = (folder / "theirs.csv").read_text().splitlines()
-        assert (folder / "ours.csv").read_text().splitlines()[: len(expected)] == expected
-        times = list(zip(*((theirs(), ours()) for _ in range(3)), strict=True))
-    return row_of(
-        "vote of 5 CSVs, 300 x 29 rows, file to file",
-        80,
-        "s",
-        f"identical lines of {part} images",
-        *map(list, times),
-        f"wall time from start to exit, {max(peaks) / 1024:.2f} GiB (goal: under 1); the baseline "
-        f"without its imports, its votes on {part} images times {images // part}",
-    )
-
-
-def dice() -> Row:
-    """Dice of one image, from runs, against polygons; the baseline has dense masks in memory."""
-    truth = hand(1)
-    moved = {c: polygon + 3 for c, polygon in truth.items()}
-    rows = truth_rows(moved, CLASSES, (SIDE, SIDE))
-    submission = Submission(("x.png",), BONES, rows, np.array([[SIDE, SIDE]]))
-    dense = np.stack([baseline.mask_of(moved[c], SIDE) for c in range(CLASSES)])
-
-    def ours() -> np.ndarray:
-        return score(submission, {"x.png": truth}).dice_NC()[0]
-
-    def theirs() -> np.ndarray:
-        drawn = np.stack([baseline.mask_of(truth[c], SIDE) for c in range(CLASSES)])
-        return baseline.dice(dense, drawn)
-
-    assert dense.any(axis=(1, 2)).all(), "no mask is empty"
-    difference = float(abs(ours() - theirs()).max())
-    assert difference < 1e-6, difference
-    times = in_turn(theirs, ours, 9)
-    return row_of("Dice at 2048 from runs against polygons", 250, "s", "to within 1e-6", *times)
-
-
-def choose() -> Row:
-    """Greedy selection among 10 members of 800 images, nested folds and all."""
-    images = 800
-    with tempfile.TemporaryDirectory() as name:
-        paths = members(Path(name), 10, images)
-        tables = [[read_submission(path).rows] for path in paths]
-    truth = RunRows.stack([truth_rows(hand(n), CLASSES, (SIDE, SIDE)) for n in range(images)])
-    started = time.perf_counter()
-    judge = Judge(membership(tables, truth), CLASSES, np.arange(images) % 5)
-    choice = select(judge)
-    honest = judge.honest_dice_NC(lambda fold: select(judge, without=fold)).mean()
-    seconds = time.perf_counter() - started
-    note = (
-        f"Dice {choice.dice:.4f}, {honest:.4f} by people without a part in it; the baseline is the "
-        "minute that it may take"
-    )
-    return row_of("choice among 10 members of 800 images", 1, "s", "-", [60.0], [seconds], note)
-
-
+RESULTS = Path(__file__).parent / "results"
 ROWS: dict[str, Callable[[], Row]] = {
-    "logits": texts_from_logits,
-    "vote": vote,
-    "dice": dice,
-    "choose": choose,
+    "labels": data_rows.labels,
+    "sample": data_rows.sample,
+    "cached": data_rows.cached_sample,
+    "bytes": data_rows.sample_bytes,
+    "epoch": data_rows.epoch,
+    "decodes": data_rows.decodes,
+    "logits": mask_rows.texts_from_logits,
+    "vote": mask_rows.vote,
+    "dice": mask_rows.dice,
+    "choose": mask_rows.choose,
+    "train": training_rows.through_train,
+    "ranks": training_rows.two_ranks,
+    "wait": training_rows.waiting,
 }
 
 
-def main() -> None:
+def main() -> int:
     """Measure the rows that are asked for, and keep each as it is done."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="default: all")
-    chosen: Sequence[str] = parser.parse_args().rows
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    known: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    for name in chosen:
-        row = ROWS[name]()
-        known = [one for one in known if one["row"] != row.row] + [asdict(row)]
-        write_text(RESULTS, json.dumps(known, indent=1) + "\n")
-        verdict = "reached" if row.ratio >= row.goal else "not reached"
-        print(
-            f"{row.row}: baseline {row.baseline:.4g} {row.unit}, ours {row.ours:.4g} {row.unit}, "
-            f"ratio {row.ratio:.3g} ({row.spread}), goal {row.goal:g} {verdict}; {row.equal}. "
-            f"{row.note}",
-            flush=True,
+    chosen = parser.parse_args().rows
+    path = RESULTS / "speed.json"
+    known: dict[str, dict[str, Any]] = {}
+    if path.exists():
+        known = {one["row"]: one for one in json.loads(path.read_text())}
+    for number, name in enumerate(chosen, 1):
+        print(f"{number} of {len(chosen)}: {name}", flush=True)
+        row = {**asdict(ROWS[name]()), "machine": processor(), "date": date.today().isoformat()}
+        known[row["row"]] = row
+        write_text(path, json.dumps(list(known.values()), indent=1) + "\n")
+        print(f"  ratio {row['ratio']:g} ({row['spread']}), goal {row['goal']:g}", flush=True)
+    print(f"\n{table(list(known.values()))}\n\n{path}")
+    draw(list(known.values()), RESULTS / "speed.png")
+    return 0
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """All rows in Markdown."""
+    lines = [
+        "| | baseline | ours | unit | ratio | spread | goal | the same |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ratio = f"{row['ratio']:.3g}" if row["ratio"] >= row["goal"] else f"**{row['ratio']:.3g}**"
+        numbers = f"{row['baseline']:.3g} | {row['ours']:.3g} | {row['unit']}"
+        lines.append(
+            f"| {row['row']} | {numbers} | {ratio} | {row['spread']} | {row['goal']:g} "
+            f"| {row['equal']} |"
         )
+    notes = [f"- {row['row']}: {row['note']}" for row in rows if row["note"]]
+    return "\n".join([*lines, "", *notes])
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Ratios as bars on a logarithmic axis, a line where the goal is."""
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 0.4 * len(rows) + 1), layout="constrained")
+    for y, row in enumerate(reversed(rows)):
+        reached = row["ratio"] >= row["goal"]
+        axes.barh(y, row["ratio"] - 0.1, left=0.1, color="#4477aa" if reached else "#cc6677")
+        axes.plot([row["goal"]] * 2, [y - 0.4, y + 0.4], color="black")
+        axes.text(row["ratio"] * 1.08, y, f"{row['ratio']:.3g}", va="center", fontsize=8)
+    axes.set_yticks(range(len(rows)), [row["row"] for row in reversed(rows)], fontsize=8)
+    axes.set_xscale("log")
+    axes.set_xlim(0.1, 10 ** math.ceil(math.log10(max(row["ratio"] for row in rows)) + 0.2))
+    axes.set_xlabel("times as fast as the baseline; black: the goal")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 if __name__ == "__main__":
-    main()
+    run_job(main)

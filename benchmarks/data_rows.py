@@ -1,0 +1,242 @@
+"""Rows of the table of speeds: from files to tensors on the device."""
+
+import json
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import albumentations as A
+import baseline
+import numpy as np
+import ray
+import torch
+from timing import Row, in_turn, row_of
+from warp import own_elastic
+
+from handray.cluster.fold import Decoded, FoldTask, FoldTraining
+from handray.config import Config, replaced
+from handray.data.augment import TRANSFORMS, Augment
+from handray.data.decode import decode
+from handray.data.phantom_folder import draw_folder
+from handray.data.radiographs import DataFolder, read_folder
+from handray.data.stream import Frame, cache_rows
+from handray.masks.planes import draw_planes, pack, unpack
+from handray.recipes import recipe
+from handray.reporting.console import Counting
+from handray.training.ranks import Ranks
+
+SIZE, SOURCE = 1024, 2048
+FOLDER = Path("benchmark_hands_2048")
+POLICY = "flip+affine+elastic+rbc"
+FOLDS = 5
+EPOCHS = 20
+"""Of ours in a turn; one takes a tenth of a second."""
+
+
+@cache
+def folder() -> DataFolder:
+    """Twelve people's hands of real size."""
+    draw_folder(FOLDER, 12, 0, SOURCE, 0, Counting("drawing made-up hands of 2048 px"))
+    return read_folder(FOLDER)
+
+
+def baseline_images(policy: bool = True) -> baseline.Images:
+    """The competition's data set of the folder, with the same policy or none."""
+    moves = [A.HorizontalFlip(p=0.5), TRANSFORMS["affine"](SIZE, 1.0), own_elastic(SIZE, 1.0)]
+    light = A.RandomBrightnessContrast(0.2, 0.2, p=0.5)
+    chosen = [*moves, light] if policy else []
+    transform = A.Compose([A.Resize(SIZE, SIZE), *chosen], seed=0)
+    paths = [Path(radiograph.image_path) for radiograph in folder().train]
+    return baseline.Images(paths, folder().class_names, transform)
+
+
+def labels() -> Row:
+    """The label of one image in the model frame."""
+    radiograph, classes = folder().train[0], folder().class_names
+    path = Path(radiograph.image_path.replace("/DCM/", "/outputs_json/")).with_suffix(".json")
+    resize = A.Resize(SIZE, SIZE)
+    polygons = radiograph.polygons
+    annotations = json.loads(path.read_text())["annotations"]
+    points = {one["label"]: np.array(one["points"]) for one in annotations}
+
+    def theirs() -> np.ndarray:
+        label = np.zeros((SOURCE, SOURCE, len(classes)), np.uint8)
+        for number, name in enumerate(classes):
+            label[..., number] = baseline.mask_of(points[name], SOURCE)
+        return resize(image=label[..., :3], mask=label)["mask"]
+
+    def ours() -> np.ndarray:
+        return draw_planes(polygons, (SOURCE, SOURCE), SIZE, len(classes))
+
+    assert ours().any(), "the label is not empty"
+    assert np.array_equal(ours(), pack(theirs().transpose(2, 0, 1).astype(bool)))
+    # Many of ours a turn: one is over before a clock ticks often enough.
+    times = in_turn((theirs, lambda: [ours() for _ in range(50)]), 5)
+    return row_of(
+        f"labels to the model frame at {SIZE}",
+        400,
+        "s",
+        "bit-exact",
+        times[0],
+        [seconds / 50 for seconds in times[1]],
+    )
+
+
+@cache
+def _samples() -> tuple[list[float], list[float], list[float]]:
+    """Seconds a sample: the baseline's, ours decoded anew, ours from decoded rows."""
+    data, classes = folder().train, len(folder().class_names)
+    plain = baseline_images(policy=False)
+    for number in (0, 1):
+        image, planes = decode(data[number], SIZE, classes)
+        their_image, their_label = plain[number]
+        assert np.array_equal(planes, pack(their_label.numpy() > 0))
+        assert np.abs(their_image.numpy()[0] * 255 - image).max() < 0.51, "rounded once more"
+    theirs, augment = baseline_images(), Augment(POLICY, SIZE)
+    rows = [decode(radiograph, SIZE, classes) for radiograph in data]
+    seeds = iter(range(1_000_000))
+
+    def sent(image: np.ndarray, planes: np.ndarray) -> None:
+        for part in augment(image, planes, (next(seeds),)):
+            torch.from_numpy(np.ascontiguousarray(part))
+
+    def all_of(one: Callable[[int], Any], times: int) -> Callable[[], object]:
+        return lambda: [one(number % len(data)) for number in range(times)]
+
+    counts = len(data), 2 * len(data), 20 * len(data)
+    ways = (
+        all_of(theirs.__getitem__, counts[0]),
+        all_of(lambda number: sent(*decode(data[number], SIZE, classes)), counts[1]),
+        all_of(lambda number: sent(*rows[number]), counts[2]),
+    )
+    times = in_turn(ways, 3)
+    baseline_s, uncached, cached = (
+        [seconds / count for seconds in way] for way, count in zip(times, counts, strict=True)
+    )
+    return baseline_s, uncached, cached
+
+
+SAME = (
+    "without augmentation masks bit-exact, gray levels to within rounding; augmentation draws "
+    "the same ranges (warp.py trains with both)"
+)
+
+
+def sample() -> Row:
+    """One augmented sample from its files."""
+    theirs, ours, _ = _samples()
+    return row_of(f"sample at {SIZE}, augmented, from files", 20, "s", SAME, theirs, ours)
+
+
+def cached_sample() -> Row:
+    """One augmented sample from decoded rows."""
+    theirs, _, ours = _samples()
+    return row_of(f"sample at {SIZE}, augmented, from the cache", 100, "s", SAME, theirs, ours)
+
+
+def sample_bytes() -> Row:
+    """What one sample takes on its way between processes."""
+    theirs = sum(tensor.nbytes for tensor in baseline_images(policy=False)[0])
+    ours = sum(part.nbytes for part in decode(folder().train[0], SIZE, len(folder().class_names)))
+    same = "the label's bits are its classes"
+    return row_of(
+        "bytes a sample through shared memory", 25, "MB", same, [theirs / 1e6], [ours / 1e6]
+    )
+
+
+@ray.remote(num_cpus=0)
+class Count:
+    """Decodes so far."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def add(self, row: int) -> None:
+        """Count one."""
+        self.rows.append(row)
+
+    def read(self) -> list[int]:
+        """Rows that were decoded."""
+        return self.rows
+
+
+def fold_training(fold: int, folds: int, source: Any) -> FoldTraining:
+    """A fold's training of the folder at the benchmarks' size, on rows that are decoded."""
+    config: Config = replaced(
+        recipe("hrnet_small"),
+        {
+            "model.weights": "none",
+            "data.size": SIZE,
+            "data.augment": POLICY,
+            "train.batch": 4,
+            "train.accumulate": 1,
+        },
+    )
+    data = folder()
+    fold_of = tuple(number % folds for number in range(len(data.train)))
+    decoded = Decoded(source, 0.0, 1.0)
+    task = FoldTask(fold, config, data.class_names, data.train, (), decoded, fold_of, 2, None, None)
+    return FoldTraining(task, Ranks(), None)
+
+
+@cache
+def _epochs() -> tuple[list[float], list[float], float, int]:
+    """Seconds an epoch of both ways; of unpacking an image; decodes of five folds' epochs."""
+    data, classes = folder(), len(folder().class_names)
+    ray.init(address="local", num_cpus=2, log_to_driver=False, logging_level="error")
+    try:
+        count = Count.remote()
+        source = cache_rows(
+            data.train, Frame(SIZE, classes), lambda row: ray.get(count.add.remote(row))
+        )
+        for fold in range(FOLDS):
+            training = fold_training(fold, FOLDS, source)
+            trained = [name for batch in training.batches(0, 0) for name in batch.names]
+            validated = [data[s.row].name for s in source.samples(training.held_out)]
+            assert {*trained, *validated} == {radiograph.name for radiograph in data}
+        decodes = len(ray.get(count.read.remote()))
+        training = fold_training(-1, FOLDS, source)
+        loader = torch.utils.data.DataLoader(
+            baseline_images(), batch_size=4, shuffle=True, num_workers=2
+        )
+
+        def theirs() -> None:
+            seen = sum(len(image) for image, _ in loader)
+            assert seen == len(data.train)
+
+        def ours() -> None:
+            for epoch in range(EPOCHS):
+                batches = training.batches(epoch, 0)
+                assert sum(len(batch.names) for batch in batches) == len(data.train)
+
+        times = in_turn((theirs, ours), 3, time.perf_counter)
+        planes = next(training.batches(0, 0)).planes_BHWP
+        started = time.perf_counter()
+        for _ in range(10):
+            unpack(planes, classes)
+        unpacking = (time.perf_counter() - started) / 10 / len(planes)
+    finally:
+        ray.shutdown()
+    return times[0], [seconds / EPOCHS for seconds in times[1]], unpacking, decodes
+
+
+def epoch() -> Row:
+    """An epoch's batches from the object store, no training."""
+    theirs, ours, unpacking, _ = _epochs()
+    note = (
+        f"{len(folder().train)} images, wall time of two cores; ours are bytes, unpacked on the "
+        f"device: {1000 * unpacking:.0f} ms an image on this CPU"
+    )
+    name = f"epoch of batches at {SIZE}, Ray Data's rows beside torch's DataLoader"
+    return row_of(name, 40, "s", SAME, theirs, ours, note)
+
+
+def decodes() -> Row:
+    """Images decoded for an epoch of each of five folds, training and validation."""
+    ours, images = _epochs()[-1], len(folder().train)
+    note = "counted in the tasks that decode"
+    same = "each fold sees every image"
+    name = f"decodes for an epoch of {FOLDS} folds"
+    return row_of(name, FOLDS, "images", same, [FOLDS * images], [ours], note)
