@@ -6,16 +6,18 @@ so the same command finds its last checkpoint, and finished folds are not asked 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ray
 import ray.train
 import ray.tune
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from handray.cluster.fold import FoldTask
 from handray.cluster.runtime import ON_HEAD, TRIAL_CPUS, Plan
-from handray.cluster.worker import train_fold
+
+if TYPE_CHECKING:  # trials, which only wait, start without the networks' libraries
+    from handray.cluster.fold import FoldTask
 
 RESTARTS = 3
 """Times that a fold comes back after a worker or its node died."""
@@ -32,7 +34,7 @@ class Listener:
 
 
 def run_folds(
-    tasks: Sequence[FoldTask], plan: Plan, storage: str, listener: Listener, verbose: bool
+    tasks: Sequence["FoldTask"], plan: Plan, storage: str, listener: Listener, verbose: bool
 ) -> dict[int, str]:
     """Train every task, as many side by side as the plan says.
 
@@ -48,7 +50,10 @@ def run_folds(
 
     """
     trainable = ray.tune.with_parameters(
-        _fold_trial, tasks={task.fold: task for task in tasks}, plan=plan, storage=storage
+        _fold_trial,
+        tasks={task.fold: ray.put(task) for task in tasks},
+        plan=plan,
+        storage=storage,
     )
     tuner = ray.tune.Tuner(
         # The trial only waits for its worker group, which holds the CPUs and GPUs itself; on the
@@ -71,14 +76,12 @@ def run_folds(
     return errors
 
 
-def _fold_trial(
-    settings: dict[str, Any], tasks: dict[int, FoldTask], plan: Plan, storage: str
-) -> None:
+def _fold_trial(settings: dict[str, Any], tasks: dict[int, Any], plan: Plan, storage: str) -> None:
     """Body of a Tune trial, in a process of its own."""
     fold = settings["fold"]
     resources = {"CPU": plan.cpus, **({"GPU": 1} if plan.use_gpu else {})}
     trainer = TorchTrainer(
-        train_fold,
+        _rank,
         train_loop_config={"task": tasks[fold]},
         scaling_config=ray.train.ScalingConfig(
             num_workers=plan.ranks, use_gpu=plan.use_gpu, resources_per_worker=resources
@@ -97,6 +100,13 @@ def _fold_trial(
     # A fold that failed for good has a checkpoint too, but not of its end.
     if result.checkpoint is not None and (result.metrics or {}).get("finished"):
         ray.tune.report({"fold": fold, "folder": result.checkpoint.path})
+
+
+def _rank(settings: dict[str, Any]) -> None:
+    """Body of each rank."""
+    from handray.cluster.worker import train_fold
+
+    train_fold(ray.get(settings["task"]))
 
 
 class _Hearing(ray.tune.Callback):

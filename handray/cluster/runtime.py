@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ray
-from ray.data import DataContext
 
 from handray.config import ClusterConfig
 
@@ -83,6 +82,8 @@ def start_ray(verbose: bool) -> str:
     if not verbose:
         for name in QUIET:
             logging.getLogger(name).setLevel(logging.ERROR)
+    from ray.data import DataContext  # half a second, in this process alone
+
     DataContext.get_current().enable_progress_bars = verbose
     cpus, gpus = (sum(counts) for counts in zip(*nodes(), strict=True))
     where = f"the cluster at {address}" if address else "this machine"

@@ -27,9 +27,8 @@ from handray.training.state import TrainState, load_network, save_network
 from handray.whole_files import write_json
 
 
-def train_fold(settings: dict[str, Any]) -> None:
-    """Entry of each rank: train, keep checkpoints, predict; ``settings["task"]`` is a FoldTask."""
-    task: FoldTask = settings["task"]
+def train_fold(task: FoldTask) -> None:
+    """Entry of each rank: train, keep checkpoints, predict."""
     if ray.get(task.board.failure.remote(task.fold)):
         return
     context = ray.train.get_context()

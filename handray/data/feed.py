@@ -9,13 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.data.augment import Augment
 from handray.data.order import epoch_order
+
+if TYPE_CHECKING:  # tasks that only decode start without albumentations and torch
+    from handray.data.augment import Augment
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -44,7 +46,7 @@ class EpochFeed:
     source: Source
     rows: NDArray[np.int64]
     """Rows of the source that are trained on."""
-    augment: Augment
+    augment: "Augment"
     seed: int
     batch: int
     """Images of a step over all ranks."""
