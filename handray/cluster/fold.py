@@ -23,7 +23,7 @@ from handray.training.loop import Learner, Surroundings, fit
 from handray.training.metrics import Overlap
 from handray.training.optim import AveragedModel, build_optimizer
 from handray.training.pace import Pace
-from handray.training.precision import choose_precision, weakest
+from handray.training.precision import Precision, choose_precision, weakest
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState
 
@@ -60,6 +60,8 @@ class FoldTask:
     """What the driver reads; None without one."""
     weights: Any
     """Reference to the state dict that every fold starts from; None for a random start."""
+    precision: Precision | None = None
+    """What ``auto`` means on CPUs, by trial; None to go by the device."""
 
 
 class FoldTraining:
@@ -91,10 +93,13 @@ class FoldTraining:
             ranks=ranks.count,
             threads=min(4, max(1, task.threads)),
         )
-        model = self._model(weights)
-        wanted = choose_precision(self.config.train.precision, ranks.device)
+        asked = self.config.train.precision
+        tried = task.precision if asked == "auto" else None
+        wanted = tried or choose_precision(asked, ranks.device)
         self.precision = weakest(ranks.gathered(wanted))
-        normalise = Normalisation(task.decoded.mean, task.decoded.std)
+        model = self._model(weights)
+        memory_format = self.precision.memory_format
+        normalise = Normalisation(task.decoded.mean, task.decoded.std, memory_format)
         self.learner = Learner(
             self.config, task.class_names, normalise, self.precision, ranks, self._parallel(model)
         )
@@ -171,7 +176,7 @@ class FoldTraining:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if self.config.cluster.activation_checkpointing:
             checkpoint_activations(model)
-        return model.to(self.ranks.device).to(memory_format=torch.channels_last)
+        return model.to(self.ranks.device).to(memory_format=self.precision.memory_format)
 
     def _parallel(self, model: nn.Module) -> nn.Module:
         """DDP around the network where several ranks train it."""

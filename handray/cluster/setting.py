@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import ray
@@ -17,6 +17,8 @@ from handray.data.folds import assign_folds
 from handray.data.radiographs import DataFolder
 from handray.preparation import starting_weights, storage_of
 from handray.reporting.run_folder import RunFolder
+from handray.training.precision import Precision
+from handray.training.probe import fastest
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Setting:
     shares: Plan
     streamed: bool
     """Images are decoded anew each epoch."""
+    precision: Any
+    """Reference to the Precision that trains fastest; None where it is given, or by rule: GPUs."""
     verbose: bool
     """Show Ray's own log."""
 
@@ -72,11 +76,24 @@ class Setting:
         storage = storage_of(options, home)
         check_reach(storage, data.train[0].image_path)
         return cls(
-            config, data, fold_of, home, storage, weights, origin, shares, streamed, options.verbose
+            config=config,
+            data=data,
+            fold_of=fold_of,
+            home=home,
+            storage=storage,
+            weights=weights,
+            origin=origin,
+            shares=shares,
+            streamed=streamed,
+            precision=_precision(config, len(data.class_names), shares, home),
+            verbose=options.verbose,
         )
 
     def task(self, decoded: Decoded, board: Any) -> FoldTask:
         """The training that holds out fold 0; others are this one with another fold."""
+        precision = None if self.precision is None else ray.get(self.precision)
+        if precision is not None:
+            self.home.note(precision=asdict(precision))
         return FoldTask(
             fold=0,
             config=self.config,
@@ -88,4 +105,16 @@ class Setting:
             threads=self.shares.threads,
             board=board,
             weights=ray.put(self.weights) if self.weights else None,
+            precision=precision,
         )
+
+
+def _precision(config: Config, classes: int, shares: Plan, home: RunFolder) -> Any:
+    """Start to find out which arithmetic is fastest, beside the decoding."""
+    if shares.use_gpu or config.train.precision != "auto":
+        return None
+    # Trainings that start after a restart compute as the first ones did.
+    if known := home.notes().get("precision"):
+        return ray.put(Precision(**known))
+    probe = ray.remote(fastest).options(num_cpus=min(1, shares.cpus))
+    return probe.remote(config.model.design, classes, shares.threads)

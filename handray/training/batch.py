@@ -42,11 +42,12 @@ class Normalisation:
 
     mean: float
     std: float
+    memory_format: torch.memory_format = torch.channels_last
 
     def __call__(self, image_BHW: Tensor) -> Tensor:
         """Normalise uint8 images to float32 (B, 1, H, W), once, with no division by 255 before."""
         image = (image_BHW.unsqueeze(1).float() - self.mean) / self.std
-        return image.contiguous(memory_format=torch.channels_last)
+        return image.contiguous(memory_format=self.memory_format)
 
 
 def targets(batch: Batch, classes: int, device: torch.device) -> Tensor:

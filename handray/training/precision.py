@@ -17,6 +17,13 @@ class Precision:
     name: str
     reason: str
     device_type: str
+    channels_last: bool = True
+    """Whether a pixel's channels lie side by side in memory."""
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Of weights and images."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def autocast(self) -> AbstractContextManager[object]:
         """Context for a forward pass; weights stay float32."""

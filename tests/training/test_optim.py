@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from handray.config import OptimConfig
+from handray.models.zoo import Design
 from handray.training.optim import (
     BUILDERS,
     AveragedModel,
@@ -16,6 +17,7 @@ from handray.training.optim import (
     plateaus,
 )
 from handray.training.precision import choose_precision, weakest
+from handray.training.probe import chosen, fastest
 
 
 def test_an_unknown_optimiser_lists_the_known_ones():
@@ -176,6 +178,19 @@ def test_ranks_agree_on_the_weakest_arithmetic():
     assert weakest([names["bf16"], names["fp16"], names["bf16"]]).name == "fp16"
     assert weakest([names["bf16"], names["fp32"]]).name == "fp32"
     assert weakest([names["bf16"]]).name == "bf16"
+
+
+def test_a_network_is_tried_in_every_arithmetic_that_the_cpu_has():
+    choice = fastest(Design("hrnet_scratch"), 5, threads=1)
+    usual = choose_precision("auto", torch.device("cpu"))
+    assert choice.name in (usual.name, "fp32")
+    ways = 4 if usual.name == "bf16" else 2
+    assert f"slowest of {ways} ways" in choice.reason
+
+
+def test_another_arithmetic_must_gain_a_tenth_on_the_usual_one():
+    assert chosen([1.0, 0.95, 2.0]) == 0
+    assert chosen([1.0, 0.95, 0.8]) == 2
 
 
 def test_auto_says_why():
