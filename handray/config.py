@@ -168,6 +168,11 @@ class ClusterConfig:
     activation_checkpointing: bool = _option(
         False, "compute activations anew in the backward pass: less memory, a third more time"
     )
+    cuda_graphs: bool = _option(
+        False,
+        "replay a GPU's step as CUDA graphs, for networks of many small kernels such as HRNet at "
+        "small batches; untested on hardware",
+    )
     checkpoint_minutes: float = _option(10.0, "minutes between checkpoints within an epoch")
 
     def __post_init__(self) -> None:
@@ -175,6 +180,11 @@ class ClusterConfig:
         _check_choice("feed", self.feed, FEEDS)
         _check_at_least("workers_per_fold", self.workers_per_fold, 1)
         _check_at_least("folds_at_once", self.folds_at_once, 0)
+        if self.cuda_graphs and (self.activation_checkpointing or self.workers_per_fold > 1):
+            raise ValueError(
+                "--cuda-graphs records one rank's whole step; leave --activation-checkpointing and "
+                "--workers-per-fold out"
+            )
         if not self.checkpoint_minutes > 0:
             raise ValueError(f"--checkpoint-minutes must be above 0, got {self.checkpoint_minutes}")
 

@@ -1,5 +1,6 @@
 """One rank of one fold without Ray: the network, its data, and what the loop asks of both."""
 
+import copy
 import time
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
@@ -100,9 +101,6 @@ class FoldTraining:
         model = self._model(weights)
         memory_format = self.precision.memory_format
         normalise = Normalisation(task.decoded.mean, task.decoded.std, memory_format)
-        self.learner = Learner(
-            self.config, task.class_names, normalise, self.precision, ranks, self._parallel(model)
-        )
         self.predictor = Predictor(
             task.decoded.source,
             [*task.train, *task.test],
@@ -116,6 +114,11 @@ class FoldTraining:
             AveragedModel(model, self.config.optim.ema),
             build_optimizer(model, self.config.optim),
             self.precision.scaler(),
+        )
+        # Once the average is copied: a graph can't be.
+        parallel = self._parallel(model)
+        self.learner = Learner(
+            self.config, task.class_names, normalise, self.precision, ranks, parallel
         )
         self.overlap: Overlap | None = None
         """What the network that was validated last scores, over all ranks."""
@@ -158,13 +161,14 @@ class FoldTraining:
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """This rank's batches of an epoch, from a step on."""
-        pin = self.ranks.device.type == "cuda"
+        device = self.ranks.device
+        copying = torch.cuda.Stream(device) if device.type == "cuda" else None
         for samples in self.feed.batches(epoch, start):
             image = torch.from_numpy(np.stack([s.image_HW for s in samples]))
             planes = torch.from_numpy(np.stack([s.planes_HWP for s in samples]))
             names = tuple(self.task.train[s.row].name for s in samples)
-            # Only from pinned memory does a copy to the GPU run beside its work.
-            yield Batch(names, *(x.pin_memory() if pin else x for x in (image, planes)))
+            batch = Batch(names, image, planes)
+            yield batch.uploaded(copying) if copying else batch
 
     def _model(self, weights: dict[str, Tensor] | None) -> nn.Module:
         """Build the network on this rank's device."""
@@ -179,11 +183,24 @@ class FoldTraining:
         return model.to(self.ranks.device).to(memory_format=self.precision.memory_format)
 
     def _parallel(self, model: nn.Module) -> nn.Module:
-        """DDP around the network where several ranks train it."""
-        if self.ranks.count == 1:
-            return model
+        """The network as steps call it: in DDP for several ranks, as graphs where asked to."""
         on_gpu = self.ranks.device.type == "cuda"
+        if self.ranks.count == 1:
+            return self._graphed(model) if on_gpu and self.config.cluster.cuda_graphs else model
         return DistributedDataParallel(model, device_ids=[self.ranks.device] if on_gpu else None)
+
+    def _graphed(self, model: nn.Module) -> nn.Module:
+        """Record forward and backward pass: a launch each instead of one for every kernel."""
+        size, device = self.config.data.size, self.ranks.device
+        image = torch.zeros((self.config.rank_batch, 1, size, size), device=device)
+        image = image.contiguous(memory_format=self.precision.memory_format)
+        before = copy.deepcopy(model.state_dict())
+        model.train()
+        # Weights cast once and kept would be those of the recording for ever.
+        with self.precision.autocast(cache=False):
+            torch.cuda.make_graphed_callables(model, (image,))  # changes the model itself
+        model.load_state_dict(before)  # the recording moved the batch norms' statistics
+        return model
 
 
 def out_of_memory(config: Config) -> str:

@@ -22,6 +22,18 @@ class Batch:
     planes_BHWP: Tensor
     """uint8 bits: class c is bit c % 8 of plane c // 8."""
 
+    def uploaded(self, stream: torch.cuda.Stream) -> "Batch":
+        """The same on the stream's GPU, copied beside the work of the current stream."""
+        # Only from pinned memory does a copy run beside anything.
+        pinned = [tensor.pin_memory() for tensor in (self.image_BHW, self.planes_BHWP)]
+        with torch.cuda.stream(stream):
+            there = [tensor.to(stream.device, non_blocking=True) for tensor in pinned]
+        current = torch.cuda.current_stream(stream.device)
+        current.wait_stream(stream)
+        for tensor in there:
+            tensor.record_stream(current)  # its memory is not the copying stream's to reuse yet
+        return Batch(self.names, *there)
+
     def take(self, order: Sequence[int]) -> "Batch":
         """Images in another order."""
         where = torch.as_tensor(order)

@@ -25,11 +25,12 @@ class Precision:
         """Of weights and images."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
-    def autocast(self) -> AbstractContextManager[object]:
-        """Context for a forward pass; weights stay float32."""
+    def autocast(self, cache: bool = True) -> AbstractContextManager[object]:
+        """Context for a forward pass; weights stay float32, their casts are kept with ``cache``."""
         if self.name not in DTYPES:
             return nullcontext()
-        return torch.autocast(self.device_type, dtype=DTYPES[self.name])
+        dtype = DTYPES[self.name]
+        return torch.autocast(self.device_type, dtype=dtype, cache_enabled=cache)
 
     def scaler(self) -> torch.amp.GradScaler:
         """Build a gradient scaler that does something only for fp16."""
