@@ -20,9 +20,9 @@ def decode(
     nearest neighbour.
 
     Raises:
-        ValueError: the image can't be read.
+        ValueError: the image can't be read, or has changed since its folder was read.
 
     """
-    image = read_image(radiograph.image_path)
+    image = read_image(radiograph.image_path, radiograph.digest)
     image_HW = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
     return image_HW.astype(np.uint8), draw_planes(radiograph.polygons, image.shape, size, classes)
