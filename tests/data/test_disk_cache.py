@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import resource
 import shutil
 import signal
 import subprocess
@@ -283,6 +284,18 @@ def test_a_disk_that_is_too_small_is_told_before_and_a_full_cache_needs_no_room(
     small = DiskCache.of(str(folder), data, SIZE)
     assert small.missing_bytes(data.train) == 0
     check_room([small], data.train)
+
+
+def test_a_disk_that_fills_up_is_one_sentence_and_leaves_no_file(phantoms, tmp_path):
+    data = read_folder(phantoms)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # 13 rows take 266 KB
+    try:
+        with pytest.raises(ValueError, match=rf"^--cache {tmp_path} can't be .*; make room there"):
+            DiskCache.of(str(tmp_path), data, SIZE).open(data.train, Decoder(data.train))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_training_draws_the_same_batches_as_from_memory(one_ray, filled, phantoms):
