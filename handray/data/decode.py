@@ -17,7 +17,7 @@ def decode(
     """Image (size, size) and planes (size, size, P), uint8, as the competition's baseline has them.
 
     The image is resized bilinearly; the label is drawn in the source frame, then resized by
-    nearest neighbour.
+    nearest neighbour. Whoever changes what comes out counts ``disk_cache.VERSION`` up.
 
     Raises:
         ValueError: the image can't be read, or has changed since its folder was read.

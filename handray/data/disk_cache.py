@@ -194,8 +194,8 @@ def row_key(radiograph: Radiograph, frame: Frame) -> bytes:
 
 def _no_folder(folder: Path, error: OSError) -> ValueError:
     return ValueError(
-        f"--cache {folder} can't be written to ({error.strerror or error}); make room there, or "
-        "give another folder"
+        f"--cache {folder} can't be written to ({error.strerror or error}); give another "
+        "folder, or make room there"
     )
 
 
