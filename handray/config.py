@@ -165,6 +165,11 @@ class ClusterConfig:
     workers_per_fold: int = _option(1, "ranks that train one fold together (DDP)")
     folds_at_once: int = _option(0, "folds side by side; 0: as many as GPUs allow, 1 without")
     feed: str = _option("auto", "decoded images: cached in memory, streamed each epoch, or auto")
+    cache: str = _option(
+        "",
+        "folder that keeps decoded images, so that later jobs on the same data decode nothing; "
+        "on a cluster, one that all nodes share",
+    )
     activation_checkpointing: bool = _option(
         False, "compute activations anew in the backward pass: less memory, a third more time"
     )
@@ -178,6 +183,16 @@ class ClusterConfig:
     def __post_init__(self) -> None:
         """Raise ValueError for unknown names and numbers out of range."""
         _check_choice("feed", self.feed, FEEDS)
+        if self.cache and self.feed == "streamed":
+            raise ValueError(
+                f"--cache {self.cache} keeps decoded images and --feed streamed keeps none; "
+                "leave one of them out"
+            )
+        if "://" in self.cache:
+            raise ValueError(
+                f"--cache {self.cache} is a URL, and the cache is mapped into memory; "
+                "give the path of a folder"
+            )
         _check_at_least("workers_per_fold", self.workers_per_fold, 1)
         _check_at_least("folds_at_once", self.folds_at_once, 0)
         if self.cuda_graphs and (self.activation_checkpointing or self.workers_per_fold > 1):

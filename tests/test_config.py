@@ -103,6 +103,11 @@ def test_the_cluster_is_no_part_of_what_is_learnt():
         (["--precision", "fp8"], "--precision fp8 is not known; choose one of: auto, bf16"),
         (["--cuda-graphs", "--workers-per-fold", "2"], "--cuda-graphs records one rank's whole"),
         (["--feed", "tape"], "--feed tape is not known"),
+        (
+            ["--cache", "c", "--feed", "streamed"],
+            "--cache c keeps.*leave one of them out",
+        ),
+        (["--cache", "s3://b/c"], "--cache s3://b/c is a URL.*give the path of a folder"),
         (["--lr", "0"], "--lr and --clip must be above 0"),
         (["--lr", "nan"], "--lr and --clip must be above 0"),
         (["--lr", "inf"], "--lr must be a finite number, got inf"),

@@ -8,6 +8,8 @@ import ray
 
 from handray.cluster.fold import Decoded
 from handray.cluster.runtime import smallest_store
+from handray.cluster.storage import check_nodes
+from handray.data.disk_cache import DiskCache
 from handray.data.feed import Source
 from handray.data.radiographs import DataFolder
 from handray.data.stream import (
@@ -51,17 +53,18 @@ def is_streamed(feed: str, sizes: Sequence[int], data: DataFolder) -> bool:
     return streamed
 
 
-def open_source(size: int, data: DataFolder, streamed: bool, board: Any) -> Decoded:
+def open_source(size: int, data: DataFolder, streamed: bool, cache: str, board: Any) -> Decoded:
     """Decoded rows of training and test images, and the training images' mean and std.
 
     Args:
         size: side of the model frame, pixels.
         data: what to decode.
         streamed: decode anew each time that rows are asked for.
+        cache: folder that keeps decoded rows for later jobs; empty for the object store.
         board: counts the decodes.
 
     Raises:
-        ValueError: an image can't be read, or all are of one gray.
+        ValueError: an image can't be read, all are of one gray, or not all nodes see the cache.
 
     """
     images = [*data.train, *data.test]
@@ -70,9 +73,14 @@ def open_source(size: int, data: DataFolder, streamed: bool, board: Any) -> Deco
     if streamed:
         source = StreamedRows(images, frame)
         sums = gray_sums(images, frame, range(len(data.train)))
+    elif cache:
+        decoder = StreamedRows(images, frame, CountDecode(board))
+        with LiveLines(partial(_lines, board, _decodes(board), "images")):
+            source = DiskCache.of(cache, data, size).open(images, decoder)
+        check_nodes("--cache", str(source.path))
+        sums = source.sums
     else:
-        before = ray.get(board.read.remote())[2]
-        with LiveLines(partial(_lines, board, before, len(images))):
+        with LiveLines(partial(_lines, board, _decodes(board), f"of {len(images)} images")):
             source = cache_rows(images, frame, CountDecode(board))
         sums = source.sums
     total = sum((sums[row] for row in range(len(data.train))), GraySums(0, 0, 0))
@@ -81,5 +89,11 @@ def open_source(size: int, data: DataFolder, streamed: bool, board: Any) -> Deco
     return Decoded(source, mean, std)
 
 
-def _lines(board: Any, before: int, total: int) -> list[str]:
-    return [f"decoded {ray.get(board.read.remote())[2] - before} of {total} images"]
+def _decodes(board: Any) -> int:
+    decodes: int = ray.get(board.read.remote())[2]
+    return decodes
+
+
+def _lines(board: Any, before: int, what: str) -> list[str]:
+    decoded = _decodes(board) - before
+    return [f"decoded {decoded} {what}"] if decoded else []

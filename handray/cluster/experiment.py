@@ -88,7 +88,8 @@ class Experiment(Setting):
     def _train(self, folds: Sequence[int], tracker: Tracker) -> dict[int, str]:
         """Train folds; fold to one sentence for those that failed."""
         board = start_board()
-        decoded = open_source(self.config.data.size, self.data, self.streamed, board)
+        size, cache = self.config.data.size, self.config.cluster.cache
+        decoded = open_source(size, self.data, self.streamed, cache, board)
         print(
             f"Training {len(folds)} fold(s), {self.shares.at_once} at a time, "
             f"{self.shares.ranks} rank(s) a fold, {self.shares.device} a rank"

@@ -13,6 +13,7 @@ from handray.cluster.fold import Decoded, FoldTask
 from handray.cluster.runtime import Plan, start_ray
 from handray.cluster.storage import check_reach
 from handray.config import Config
+from handray.data.disk_cache import DiskCache, check_room
 from handray.data.folds import assign_folds
 from handray.data.radiographs import DataFolder
 from handray.preparation import starting_weights, storage_of
@@ -65,13 +66,17 @@ class Setting:
             share: the plan, told whether images are streamed; asked once Ray runs.
 
         Raises:
-            ValueError: folds, weights, a cluster, a storage or data that can't be used.
+            ValueError: folds, weights, a cluster, a storage, a cache or data that can't be used.
 
         """
+        cache = config.cluster.cache
+        if cache:
+            caches = [DiskCache.of(cache, data, size) for size in sizes]
+            check_room(caches, [*data.train, *data.test])
         fold_of = assign_folds(data.train, config.data.folds, config.train.seed)
         weights, origin = starting_weights(config, len(data.class_names), home)
         print(start_ray(options.verbose))
-        streamed = is_streamed(config.cluster.feed, sizes, data)
+        streamed = not cache and is_streamed(config.cluster.feed, sizes, data)
         shares = share(streamed)
         storage = storage_of(options, home)
         check_reach(storage, data.train[0].image_path)

@@ -69,18 +69,23 @@ def check_reach(storage: str, image: str) -> None:
         make_folder(storage)
     except (OSError, ValueError) as error:
         raise ValueError(f"--storage {storage} can't be written to: {error}") from error
+    for path in local:
+        flag = "--storage" if path == storage else "--data"
+        check_nodes(flag, path, ", or an s3:// URL")
+
+
+def check_nodes(flag: str, path: str, otherwise: str = "") -> None:
+    """Raise ValueError, with the flag and another remedy, where a node doesn't see a local path."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) == 1:
         return
-    for path in local:
-        for node in nodes:
-            affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            if not ray.get(_exists.options(scheduling_strategy=affinity).remote(path)):
-                flag = "--storage" if path == storage else "--data"
-                raise ValueError(
-                    f"node {node['NodeManagerAddress']} has no {path}; "
-                    f"give {flag} a folder that all nodes mount, or an s3:// URL"
-                )
+    for node in nodes:
+        affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        if not ray.get(_exists.options(scheduling_strategy=affinity).remote(path)):
+            raise ValueError(
+                f"node {node['NodeManagerAddress']} has no {path}; "
+                f"give {flag} a folder that all nodes mount{otherwise}"
+            )
 
 
 @ray.remote(num_cpus=0)

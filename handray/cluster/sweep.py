@@ -77,7 +77,10 @@ class Sweep(Setting):
         """
         board = start_board()
         # Decoded once for each size that trials ask for.
-        decoded = {size: open_source(size, self.data, self.streamed, board) for size in sizes}
+        cache = self.config.cluster.cache
+        decoded = {
+            size: open_source(size, self.data, self.streamed, cache, board) for size in sizes
+        }
         shared = Shared(self.task(decoded[sizes[0]], board), decoded, self.storage)
         at_once = self.shares.at_once
         print(f"Running {total} trials, {at_once} at a time, {self.shares.device} each")

@@ -17,12 +17,12 @@ def decode(
     """Image (size, size) and planes (size, size, P), uint8, as the competition's baseline has them.
 
     The image is resized bilinearly; the label is drawn in the source frame, then resized by
-    nearest neighbour.
+    nearest neighbour. Whoever changes what comes out counts ``disk_cache.VERSION`` up.
 
     Raises:
-        ValueError: the image can't be read.
+        ValueError: the image can't be read, or has changed since its folder was read.
 
     """
-    image = read_image(radiograph.image_path)
+    image = read_image(radiograph.image_path, radiograph.digest)
     image_HW = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
     return image_HW.astype(np.uint8), draw_planes(radiograph.polygons, image.shape, size, classes)

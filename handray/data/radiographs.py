@@ -48,6 +48,8 @@ class Radiograph:
     width: int
     bytes: int
     """Size of the image's file."""
+    digest: str
+    """SHA-256 (hex) of the image's file, as it was when the folder was read."""
     side: str = ""
     """R, L or "" where unknown, by the label."""
     bend: float = math.nan
@@ -129,10 +131,14 @@ def folder_digest(folder: DataFolder) -> str:
         for radiograph in radiographs:
             digest.update(repr((split, radiograph.person, radiograph.name)).encode())
             digest.update(repr((radiograph.bytes, sorted(radiograph.polygons))).encode())
-            for channel in sorted(radiograph.polygons):
-                polygon = radiograph.polygons[channel].astype("<i4")
-                digest.update(repr(polygon.shape).encode() + polygon.tobytes())
+            digest.update(polygon_bytes(radiograph.polygons))
     return digest.hexdigest()
+
+
+def polygon_bytes(polygons: Mapping[int, NDArray[np.int32]]) -> bytes:
+    """The polygons of a radiograph, in channel order, to be digested."""
+    ordered = [polygons[channel].astype("<i4") for channel in sorted(polygons)]
+    return b"".join(repr(polygon.shape).encode() + polygon.tobytes() for polygon in ordered)
 
 
 def read_radiograph(path: Path) -> tuple[Radiograph, tuple[str, ...]]:
@@ -144,8 +150,10 @@ def read_radiograph(path: Path) -> tuple[Radiograph, tuple[str, ...]]:
     name = "/".join(absolute.parts[-4:])
     if not name.startswith(f"train/{IMAGES}/"):
         height, width = read_image(str(absolute)).shape
-        size = absolute.stat().st_size
-        return Radiograph(path.name, "", str(absolute), height, width, size), BONES
+        content = absolute.read_bytes()
+        return Radiograph(
+            path.name, "", str(absolute), height, width, len(content), _digest(content)
+        ), BONES
     files = Files.at(absolute.parents[3])
     class_names, split = read_class_names(files), list_split(files, "train")
     if name not in split.sizes:
@@ -157,13 +165,17 @@ def read_radiograph(path: Path) -> tuple[Radiograph, tuple[str, ...]]:
     return radiograph, class_names
 
 
-def read_image(path: str) -> NDArray[np.uint8]:
+def read_image(path: str, digest: str = "") -> NDArray[np.uint8]:
     """Gray pixels of an image by path or URL, (H, W) uint8 0..255, source frame.
 
-    Raises ValueError, with the path, where the file is missing, damaged or not 8-bit PNG or JPEG.
+    Raises ValueError, with the path, where the file is missing, damaged, not 8-bit PNG or JPEG, or
+    no longer the one that had this digest.
     """
     try:
-        return decode_gray(read_bytes(path))
+        content = read_bytes(path)
+        if digest and digest != _digest(content):
+            raise ValueError("the file has changed since the data folder was read; start again")
+        return decode_gray(content)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -195,9 +207,10 @@ def _read(
 ) -> tuple[Radiograph | None, list[Fault], list[str]]:
     """One image and its label, their faults and warnings; runs in a thread."""
     faults: list[Fault] = []
-    size = None
+    size, digest = None, ""
     try:
-        size = image_size(files.read(image))
+        content = files.read(image)
+        size, digest = image_size(content), _digest(content)
     except (OSError, ValueError) as error:
         faults.append(Fault(image, str(error)))
     label, label_path = Label(), split.labels.get(image, "")
@@ -215,11 +228,16 @@ def _read(
         height=size[0],
         width=size[1],
         bytes=split.sizes[image],
+        digest=digest,
         side=hand_side(by_name),
         bend=wrist_bend(by_name),
         polygons=label.polygons,
     )
     return radiograph, faults, warnings
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _read_label(

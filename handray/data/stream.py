@@ -47,6 +47,12 @@ class GraySums:
     total: int
     squares: int
 
+    @classmethod
+    def of(cls, image_HW: NDArray[np.uint8]) -> "GraySums":
+        """The sums of one image."""
+        counts, levels = np.bincount(image_HW.ravel(), minlength=256), np.arange(256)
+        return cls(image_HW.size, int((counts * levels).sum()), int((counts * levels**2).sum()))
+
     def __add__(self, other: "GraySums") -> "GraySums":
         return GraySums(
             self.pixels + other.pixels, self.total + other.total, self.squares + other.squares
@@ -90,17 +96,25 @@ class CachedRows:
 
 
 class StreamedRows:
-    """Rows decoded anew whenever they are asked for, by Ray tasks on any node, in order."""
+    """Rows decoded anew whenever they are asked for, by Ray tasks on any node, in order.
 
-    def __init__(self, radiographs: Sequence[Radiograph], frame: Frame) -> None:
-        self.radiographs, self.frame = radiographs, frame
+    ``decoded`` is called in the decoding task with each row.
+    """
+
+    def __init__(
+        self,
+        radiographs: Sequence[Radiograph],
+        frame: Frame,
+        decoded: Callable[[int], None] | None = None,
+    ) -> None:
+        self.radiographs, self.frame, self.decoded = radiographs, frame, decoded
 
     def samples(self, rows: Sequence[int]) -> Iterator[Sample]:
         """The named rows in the named order; ValueError for an image that can't be read."""
         if not rows:
             return  # Ray Data has no data set of nothing
-        decoded = _decoded(self.radiographs, rows, self.frame)
-        for item in decoded.iter_rows():
+        dataset = _decoded(self.radiographs, rows, self.frame, self.decoded)
+        for item in dataset.iter_rows():
             _raise_fault(item["fault"])
             yield Sample(item["row"], item["image"], item["planes"])
 
@@ -176,14 +190,9 @@ def _raise_fault(fault: str) -> None:
         raise ValueError(fault)
 
 
-def _sums(image_HW: NDArray[np.uint8]) -> GraySums:
-    counts = np.bincount(image_HW.ravel(), minlength=256)
-    levels = np.arange(256)
-    return GraySums(image_HW.size, int((counts * levels).sum()), int((counts * levels**2).sum()))
-
-
 def _only_sums(item: dict[str, Any]) -> dict[str, Any]:
-    return {"row": item["row"], "fault": item["fault"], "sums": pickle.dumps(_sums(item["image"]))}
+    sums = pickle.dumps(GraySums.of(item["image"]))
+    return {"row": item["row"], "fault": item["fault"], "sums": sums}
 
 
 @ray.remote
@@ -191,6 +200,6 @@ def _row_sums(block: Any) -> list[tuple[int, str, GraySums]]:
     """Row, fault and gray levels of each row of a block, where the block lies."""
     columns = BlockAccessor.for_block(block).to_numpy(["row", "fault", "image"])
     return [
-        (int(row), str(fault), _sums(image))
+        (int(row), str(fault), GraySums.of(image))
         for row, fault, image in zip(*columns.values(), strict=True)
     ]

@@ -16,6 +16,7 @@ def radiograph(person, number=0, bend=math.nan, side=""):
         height=64,
         width=64,
         bytes=100,
+        digest="",
         side=side,
         bend=bend,
     )

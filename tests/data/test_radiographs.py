@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from handray.data.radiographs import (
     folder_digest,
     read_folder,
     read_image,
+    read_radiograph,
     read_truth,
 )
 
@@ -500,7 +502,21 @@ def test_a_faulty_truth_is_refused_by_name(root):
         read_truth(root, read_folder(root))
 
 
-# The digest
+# Digests
+
+
+def test_a_radiograph_knows_the_content_of_its_file_and_another_is_refused(root):
+    image = read_folder(root).train[0]
+    path = Path(image.image_path)
+    assert image.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert read_radiograph(path)[0].digest == image.digest
+    elsewhere = root / "elsewhere.png"
+    shutil.copy(path, elsewhere)
+    assert read_radiograph(elsewhere)[0].digest == image.digest
+    read_image(image.image_path, image.digest)
+    write_image(path, height=65)
+    with pytest.raises(ValueError, match=r"a\.png: the file has changed since the data folder"):
+        read_image(image.image_path, image.digest)
 
 
 def test_the_digest_depends_on_the_data_and_not_on_where_it_lies(root, tmp_path_factory):

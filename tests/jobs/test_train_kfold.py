@@ -188,9 +188,10 @@ def test_the_levels_that_a_run_keeps_vote_softly_and_choose(trained, run_here, p
 
 def test_all_data_is_one_network(shared_ray, phantoms, tmp_path):
     # Folds of SMALL stand before --all-data, so it is given as the number that it means.
-    arguments = [*SMALL, "--epochs", 1, "--data", phantoms, "--folds", 1]
+    arguments = [*SMALL, "--epochs", 1, "--data", phantoms, "--folds", 1, "--cache", "cache"]
     code, output = run("train_kfold.py", *arguments, folder=tmp_path, RAY_ADDRESS=shared_ray)
     assert code == 0, output
+    assert f"Mapping 15 images from {tmp_path}/cache, decoding 15" in output
     home = tmp_path / "runs/small"
     summary = json.loads((home / "summary.json").read_text())
     assert "oof_dice_mean" not in summary and 0 <= summary["test_dice_mean"] <= 1
@@ -214,6 +215,11 @@ def test_all_data_is_one_network(shared_ray, phantoms, tmp_path):
         (["--loss", "hinge"], "error: --loss hinge is not known"),
         (["--name", "a/b"], "error: --name a/b: a run's name can't"),
         (["--weights", "nothing.pt"], "error: --weights nothing.pt: no such file"),
+        (
+            ["--cache", "/dev/null"],
+            "error: --cache /dev/null can't be written to (Not a dir",
+        ),
+        (["--cache", "c", "--size", "1048576"], "/c needs 76800.00 GiB for decoded images, but"),
         (["--epochs", "many"], "error: argument --epochs: invalid int value: 'many'"),
     ],
 )

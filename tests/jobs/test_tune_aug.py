@@ -14,7 +14,7 @@ from handray.reporting.ablation import OTHER_SEED
 def ablation(shared_ray, phantoms, tmp_path_factory):
     """Four trials, two at a time."""
     folder = tmp_path_factory.mktemp("ablation")
-    arguments = [*SMALL, "--data", phantoms]
+    arguments = [*SMALL, "--data", phantoms, "--cache", "cache"]
     code, output = run("tune_aug.py", *arguments, folder=folder, RAY_ADDRESS=shared_ray)
     assert code == 0, output
     return folder, output
