@@ -68,7 +68,7 @@ def through_ray(ranks_and_threads: list[tuple[int, int]]) -> list[Epochs]:
     start_ray(verbose=False)
     try:
         board = start_board()
-        decoded = open_source(chosen.data.size, data, streamed=False, board=board)
+        decoded = open_source(chosen.data.size, data, False, "", board)
         task = FoldTask(
             fold=0,
             config=chosen,

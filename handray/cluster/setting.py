@@ -40,10 +40,10 @@ class Setting:
     shares: Plan
     streamed: bool
     """Images are decoded anew each epoch."""
-    precision: Any
-    """Reference to the Precision that trains fastest; None where it is given, or by rule: GPUs."""
     verbose: bool
     """Show Ray's own log."""
+    precision: Any = None
+    """Reference to the Precision that trains fastest; None where it is given, or by rule: GPUs."""
 
     @classmethod
     def open(
