@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_DATA := demo_hands
 
-.PHONY: demo install test faults lint
+.PHONY: demo install test faults bench lint
 
 demo: install
 	$(BIN)/python jobs/make_phantoms.py --people 40 --test-people 10 --size 1024 --out $(DEMO_DATA)
@@ -24,6 +24,10 @@ test: install
 # Workers, drivers and Ray killed in the middle of jobs.
 faults: install
 	$(BIN)/python -m pytest -m faults
+
+# The table of speeds beside the competition's own way, about 20 minutes.
+bench: install
+	$(BIN)/python benchmarks/speed.py
 
 lint: install
 	$(BIN)/ruff check .

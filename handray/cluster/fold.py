@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from handray.cluster.predictor import Predictor
+from handray.cluster.runtime import FEED_CPUS
 from handray.config import Config
 from handray.data.augment import Augment
 from handray.data.feed import EpochFeed, Source
@@ -92,7 +93,7 @@ class FoldTraining:
             passes=self.config.data.passes,
             rank=ranks.rank,
             ranks=ranks.count,
-            threads=min(4, max(1, task.threads)),
+            threads=min(FEED_CPUS, max(1, task.threads)),
         )
         asked = self.config.train.precision
         tried = task.precision if asked == "auto" else None

@@ -32,6 +32,8 @@ DRIVER_ENV = {
 }
 TRIAL_CPUS = 0.001
 """What a waiting trial holds of a CPU: Tune refuses trials that hold nothing."""
+FEED_CPUS = 4
+"""Most threads that augment a rank's images."""
 ON_HEAD = {"node:__internal_head__": 0.001}
 """Keeps what all folds depend on off the nodes that may be lost."""
 QUIET = ("ray", "ray.data", "ray.train", "ray.tune")
@@ -114,9 +116,10 @@ def plan(
     at_once = min(folds, config.folds_at_once or fitting)
     if gpus:
         at_once = min(at_once, fitting)
-        # One CPU of each GPU's share is left to decoding.
+        # One CPU of each GPU's share is left to decoding; all that no rank can use where it goes on.
         share = min(node_cpus // node_gpus for node_cpus, node_gpus in nodes if node_gpus)
-        return Plan(at_once, ranks, max(0.5, share - 1), max(1, min(8, share - 1)), True)
+        held = min(FEED_CPUS, share - 1) if streamed else share - 1
+        return Plan(at_once, ranks, max(0.5, held), max(1, min(8, held)), True)
     share = (cpus - 1 if streamed and cpus > 1 else cpus) / (at_once * ranks) - TRIAL_CPUS
     threads = max(1, cpus // (at_once * ranks))
     # Whole CPUs where there are enough, so that ranks spread over the nodes.

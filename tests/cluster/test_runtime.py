@@ -41,6 +41,11 @@ def test_gpu_ranks_fit_their_own_node_and_leave_a_cpu_to_decode():
     assert 2 * narrow.cpus + TRIAL_CPUS < 2
 
 
+def test_a_stream_has_the_cpus_that_no_rank_can_use():
+    shares = plan(ClusterConfig(), 5, True, [(64, 4)])
+    assert (shares.cpus, shares.threads) == (4, 4)
+
+
 def test_ranks_of_a_cpu_cluster_hold_the_cpus_that_they_compute_with():
     shares = plan(ClusterConfig(workers_per_fold=4), 5, False, [(8, 0)] * 4)
     assert shares.cpus == 7, "two of them don't fit one node"
