@@ -116,7 +116,7 @@ def plan(
     at_once = min(folds, config.folds_at_once or fitting)
     if gpus:
         at_once = min(at_once, fitting)
-        # One CPU of each GPU's share is left to decoding; all that no rank can use where it goes on.
+        # A CPU of each GPU's share is left to decoding, and to a stream all that no rank can use.
         share = min(node_cpus // node_gpus for node_cpus, node_gpus in nodes if node_gpus)
         held = min(FEED_CPUS, share - 1) if streamed else share - 1
         return Plan(at_once, ranks, max(0.5, held), max(1, min(8, held)), True)
