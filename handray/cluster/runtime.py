@@ -118,8 +118,8 @@ def plan(
         at_once = min(at_once, fitting)
         # A CPU of each GPU's share is left to decoding, and to a stream all that no rank can use.
         share = min(node_cpus // node_gpus for node_cpus, node_gpus in nodes if node_gpus)
-        held = min(FEED_CPUS, share - 1) if streamed else share - 1
-        return Plan(at_once, ranks, max(0.5, held), max(1, min(8, held)), True)
+        used = min(FEED_CPUS, share - 1) if streamed else share - 1
+        return Plan(at_once, ranks, max(0.5, used), max(1, min(8, used)), True)
     share = (cpus - 1 if streamed and cpus > 1 else cpus) / (at_once * ranks) - TRIAL_CPUS
     threads = max(1, cpus // (at_once * ranks))
     # Whole CPUs where there are enough, so that ranks spread over the nodes.
