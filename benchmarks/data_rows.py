@@ -15,13 +15,15 @@ import torch
 from timing import Row, in_turn, row_of
 from warp import own_elastic
 
+from handray.cluster.board import start_board
+from handray.cluster.decoding import open_source
 from handray.cluster.fold import Decoded, FoldTask, FoldTraining
+from handray.cluster.runtime import start_ray
 from handray.config import Config, replaced
 from handray.data.augment import TRANSFORMS, Augment
 from handray.data.decode import decode
 from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import DataFolder, read_folder
-from handray.data.stream import Frame, cache_rows
 from handray.masks.planes import draw_planes, pack, unpack
 from handray.recipes import recipe
 from handray.reporting.console import Counting
@@ -146,23 +148,7 @@ def sample_bytes() -> Row:
     )
 
 
-@ray.remote(num_cpus=0)
-class Count:
-    """Decodes so far."""
-
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-
-    def add(self, row: int) -> None:
-        """Count one."""
-        self.rows.append(row)
-
-    def read(self) -> list[int]:
-        """Rows that were decoded."""
-        return self.rows
-
-
-def fold_training(fold: int, folds: int, source: Any) -> FoldTraining:
+def fold_training(fold: int, decoded: Decoded) -> FoldTraining:
     """A fold's training of the folder at the benchmarks' size, on rows that are decoded."""
     config: Config = replaced(
         recipe("hrnet_small"),
@@ -175,8 +161,7 @@ def fold_training(fold: int, folds: int, source: Any) -> FoldTraining:
         },
     )
     data = folder()
-    fold_of = tuple(number % folds for number in range(len(data.train)))
-    decoded = Decoded(source, 0.0, 1.0)
+    fold_of = tuple(number % FOLDS for number in range(len(data.train)))
     task = FoldTask(fold, config, data.class_names, data.train, (), decoded, fold_of, 2, None, None)
     return FoldTraining(task, Ranks(), None)
 
@@ -184,38 +169,34 @@ def fold_training(fold: int, folds: int, source: Any) -> FoldTraining:
 @cache
 def _epochs() -> tuple[list[float], list[float], float, int]:
     """Seconds an epoch of both ways; of unpacking an image; decodes of five folds' epochs."""
-    data, classes = folder(), len(folder().class_names)
-    ray.init(address="local", num_cpus=2, log_to_driver=False, logging_level="error")
+    data, images = folder(), len(folder().train)
+    start_ray(verbose=False)
     try:
-        count = Count.remote()
-        source = cache_rows(
-            data.train, Frame(SIZE, classes), lambda row: ray.get(count.add.remote(row))
-        )
+        board = start_board()
+        decoded = open_source(SIZE, data, streamed=False, cache="", board=board)
         for fold in range(FOLDS):
-            training = fold_training(fold, FOLDS, source)
-            trained = [name for batch in training.batches(0, 0) for name in batch.names]
-            validated = [data[s.row].name for s in source.samples(training.held_out)]
-            assert {*trained, *validated} == {radiograph.name for radiograph in data}
-        decodes = len(ray.get(count.read.remote()))
-        training = fold_training(-1, FOLDS, source)
+            training = fold_training(fold, decoded)
+            trained = sum(len(batch.names) for batch in training.batches(0, 0))
+            validated = len(list(decoded.source.samples(training.held_out.tolist())))
+            assert trained + validated >= images
+        decodes = ray.get(board.read.remote())[2]
+        training = fold_training(-1, decoded)
         loader = torch.utils.data.DataLoader(
             baseline_images(), batch_size=4, shuffle=True, num_workers=2
         )
 
         def theirs() -> None:
-            seen = sum(len(image) for image, _ in loader)
-            assert seen == len(data.train)
+            assert sum(len(image) for image, _ in loader) == images
 
         def ours() -> None:
             for epoch in range(EPOCHS):
-                batches = training.batches(epoch, 0)
-                assert sum(len(batch.names) for batch in batches) == len(data.train)
+                assert sum(len(b.names) for b in training.batches(epoch, 0)) == images
 
         times = in_turn((theirs, ours), 3, time.perf_counter)
         planes = next(training.batches(0, 0)).planes_BHWP
         started = time.perf_counter()
         for _ in range(10):
-            unpack(planes, classes)
+            unpack(planes, len(data.class_names))
         unpacking = (time.perf_counter() - started) / 10 / len(planes)
     finally:
         ray.shutdown()
