@@ -15,19 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handray.data.augment import Augment
+from handray.data.decode import Sample
 from handray.data.order import epoch_order
 
 S = TypeVar("S")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One decoded row: image (H, W) and planes (H, W, P), uint8, read-only where cached."""
-
-    row: int
-    image_HW: NDArray[np.uint8]
-    planes_HWP: NDArray[np.uint8]
 
 
 class Source(Protocol):

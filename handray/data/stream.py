@@ -1,29 +1,39 @@
-"""Decoded rows through Ray Data: kept in memory for a whole run, or streamed anew each epoch.
+"""Decoded rows by Ray: kept in memory for a whole run, or streamed anew each epoch.
 
-Order is ours (see order.py): Ray Data decodes, but neither shuffles nor splits, since its splits
-drop rows and its shuffle buffer gives ranks different numbers of batches.
+Order is ours (see order.py): Ray Data decodes what is kept, but neither shuffles nor splits, since
+its splits drop rows and its shuffle buffer gives ranks different numbers of batches. A stream is
+plain Ray tasks, a fixed number ahead of the reader: Ray Data lets each stream fill half of the
+store, so that a few slow readers spill all they read, and held to less it leaves CPUs idle.
 
 Axes: H W pixels of the model frame, P planes of eight classes.
 """
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
 from ray.data.block import BlockAccessor
 
-from handray.data.decode import decode
-from handray.data.feed import Sample
+from handray.data.decode import Sample, decode
 from handray.data.radiographs import Radiograph
 from handray.masks.planes import plane_count
 
+R = TypeVar("R")
+
 STORE_SHARE = 0.6
 """Share of the object store that decoded rows may fill; the rest is for whatever else moves."""
-BLOCK_BYTES = 64 << 20
+STREAM_SHARE = 1 / 8
+"""Share of an object store that the rows of one stream may fill ahead of its reader."""
+BLOCK_BYTES = 16 << 20
+"""Decoded rows of one task, one row at least: a worker holds about three times as much."""
+TASKS_PER_CPU = 2
+"""Tasks that a stream has begun: one that runs, and one that waits so that no CPU does."""
 
 
 @dataclass(frozen=True)
@@ -90,19 +100,18 @@ class CachedRows:
 
 
 class StreamedRows:
-    """Rows decoded anew whenever they are asked for, by Ray tasks on any node, in order."""
+    """Rows decoded anew whenever they are asked for, by Ray tasks on any node, in order.
+
+    What is decoded but not yet read is bounded, whatever the number of rows.
+    """
 
     def __init__(self, radiographs: Sequence[Radiograph], frame: Frame) -> None:
         self.radiographs, self.frame = radiographs, frame
 
     def samples(self, rows: Sequence[int]) -> Iterator[Sample]:
         """The named rows in the named order; ValueError for an image that can't be read."""
-        if not rows:
-            return  # Ray Data has no data set of nothing
-        decoded = _decoded(self.radiographs, rows, self.frame)
-        for item in decoded.iter_rows():
-            _raise_fault(item["fault"])
-            yield Sample(item["row"], item["image"], item["planes"])
+        for decoded in _stream(_samples, self.radiographs, rows, self.frame):
+            yield from decoded
 
 
 def cache_rows(
@@ -119,7 +128,7 @@ def cache_rows(
         ValueError: an image can't be read.
 
     """
-    dataset = _decoded(radiographs, range(len(radiographs)), frame, decoded).materialize()
+    dataset = _decoded(radiographs, frame, decoded).materialize()
     blocks = dataset.get_internal_block_refs()
     sums: dict[int, GraySums] = {}
     for part in ray.get([_row_sums.remote(block) for block in blocks]):
@@ -133,20 +142,62 @@ def gray_sums(
     radiographs: Sequence[Radiograph], frame: Frame, rows: Sequence[int]
 ) -> dict[int, GraySums]:
     """Sums of rows that are not cached, by one pass over their images."""
-    sums: dict[int, GraySums] = {}
-    for item in _decoded(radiographs, rows, frame).map(_only_sums).iter_rows():
-        _raise_fault(item["fault"])
-        sums[item["row"]] = pickle.loads(item["sums"])
-    return sums
+    return dict(chain.from_iterable(_stream(_gray_sums, radiographs, rows, frame)))
+
+
+def _stream(
+    work: Callable[[Sequence[tuple[int, Radiograph]], Frame], list[R]],
+    radiographs: Sequence[Radiograph],
+    rows: Sequence[int],
+    frame: Frame,
+) -> Iterator[list[R]]:
+    """What `work` makes of a few rows at a time, in order, in Ray tasks a little ahead."""
+    tasks = TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1))
+    room = int(smallest_store() * STREAM_SHARE) // frame.row_bytes
+    together = max(1, min(BLOCK_BYTES // frame.row_bytes, room // tasks))
+    begun: deque[ray.ObjectRef[Any]] = deque()
+    for start in range(0, len(rows), together):
+        few = [(int(row), radiographs[int(row)]) for row in rows[start : start + together]]
+        begun.append(_decode_task.remote(work, few, frame))
+        if len(begun) >= max(1, min(tasks, room // together)):
+            yield _without_fault(ray.get(begun.popleft()))
+    while begun:
+        yield _without_fault(ray.get(begun.popleft()))
+
+
+def smallest_store() -> int:
+    """Bytes of the smallest object store of the cluster's nodes."""
+    stores = [n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"]]
+    return int(min(stores))
+
+
+@ray.remote(scheduling_strategy="SPREAD")
+def _decode_task(work: Callable[..., list[R]], *arguments: Any) -> list[R] | str:
+    """The result, or the sentence of a ValueError, which Ray would hand on as its traceback."""
+    try:
+        return work(*arguments)
+    except ValueError as error:
+        return str(error)
+
+
+def _without_fault(result: list[R] | str) -> list[R]:
+    if isinstance(result, str):
+        raise ValueError(result)
+    return result
+
+
+def _samples(rows: Sequence[tuple[int, Radiograph]], frame: Frame) -> list[Sample]:
+    return [Sample(row, *decode(image, frame.size, frame.classes)) for row, image in rows]
+
+
+def _gray_sums(rows: Sequence[tuple[int, Radiograph]], frame: Frame) -> list[tuple[int, GraySums]]:
+    return [(sample.row, _sums(sample.image_HW)) for sample in _samples(rows, frame)]
 
 
 def _decoded(
-    radiographs: Sequence[Radiograph],
-    rows: Iterable[int],
-    frame: Frame,
-    decoded: Callable[[int], None] | None = None,
+    radiographs: Sequence[Radiograph], frame: Frame, decoded: Callable[[int], None] | None
 ) -> "ray.data.Dataset":
-    items = [{"row": int(r), "radiograph": pickle.dumps(radiographs[int(r)])} for r in rows]
+    items = [{"row": row, "radiograph": pickle.dumps(one)} for row, one in enumerate(radiographs)]
     blocks = max(1, min(len(items), -(-len(items) * frame.row_bytes // BLOCK_BYTES)))
     cpus = int(ray.cluster_resources().get("CPU", 1))
     # At least two blocks a CPU, so that all of them work until the end.
@@ -180,10 +231,6 @@ def _sums(image_HW: NDArray[np.uint8]) -> GraySums:
     counts = np.bincount(image_HW.ravel(), minlength=256)
     levels = np.arange(256)
     return GraySums(image_HW.size, int((counts * levels).sum()), int((counts * levels**2).sum()))
-
-
-def _only_sums(item: dict[str, Any]) -> dict[str, Any]:
-    return {"row": item["row"], "fault": item["fault"], "sums": pickle.dumps(_sums(item["image"]))}
 
 
 @ray.remote
