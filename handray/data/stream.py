@@ -152,13 +152,16 @@ def _stream(
     frame: Frame,
 ) -> Iterator[list[R]]:
     """What `work` makes of a few rows at a time, in order, in Ray tasks a little ahead."""
-    tasks = TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1))
+    cpus = int(ray.cluster_resources().get("CPU", 1))
+    # Of a single CPU the reader holds a half itself.
+    task = _decode_task.options(num_cpus=min(1, cpus / 2))
+    tasks = TASKS_PER_CPU * cpus
     room = int(smallest_store() * STREAM_SHARE) // frame.row_bytes
     together = max(1, min(BLOCK_BYTES // frame.row_bytes, room // tasks))
     begun: deque[ray.ObjectRef[Any]] = deque()
     for start in range(0, len(rows), together):
         few = [(int(row), radiographs[int(row)]) for row in rows[start : start + together]]
-        begun.append(_decode_task.remote(work, few, frame))
+        begun.append(task.remote(work, few, frame))
         if len(begun) >= max(1, min(tasks, room // together)):
             yield _without_fault(ray.get(begun.popleft()))
     while begun:
