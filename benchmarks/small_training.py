@@ -24,8 +24,7 @@ import numpy as np
 from handray.cli import Parser
 from handray.cluster.fold import Decoded, FoldTask, FoldTraining
 from handray.config import Config, replaced
-from handray.data.decode import decode
-from handray.data.feed import Sample
+from handray.data.decode import Sample, decode
 from handray.data.folds import assign_folds
 from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import read_folder

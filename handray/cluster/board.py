@@ -52,3 +52,14 @@ class Board:
 def start_board() -> Any:
     """Start a board; it lives as long as this process holds it."""
     return ray.remote(num_cpus=0, resources=ON_HEAD)(Board).remote()
+
+
+class CountDecode:
+    """Tells the board of each image decoded; goes along to the decoding tasks."""
+
+    def __init__(self, board: Any) -> None:
+        self.board = board
+
+    def __call__(self, row: int) -> None:
+        """Count one row; waits, so that what is decoded is counted whoever asks next."""
+        ray.get(self.board.count_decode.remote())

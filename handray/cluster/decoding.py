@@ -6,8 +6,8 @@ from typing import Any
 
 import ray
 
+from handray.cluster.board import CountDecode
 from handray.cluster.fold import Decoded
-from handray.cluster.runtime import smallest_store
 from handray.cluster.storage import check_nodes
 from handray.data.disk_cache import DiskCache
 from handray.data.feed import Source
@@ -19,19 +19,9 @@ from handray.data.stream import (
     StreamedRows,
     cache_rows,
     gray_sums,
+    smallest_store,
 )
 from handray.reporting.console import LiveLines
-
-
-class CountDecode:
-    """Tells the board of each image decoded; goes along to the decoding tasks."""
-
-    def __init__(self, board: Any) -> None:
-        self.board = board
-
-    def __call__(self, row: int) -> None:
-        """Count one row; waits, so that what is decoded is counted whoever asks next."""
-        ray.get(self.board.count_decode.remote())
 
 
 def is_streamed(feed: str, sizes: Sequence[int], data: DataFolder) -> bool:

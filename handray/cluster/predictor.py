@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from handray.data.feed import Sample, Source
+from handray.data.decode import Sample
+from handray.data.feed import Source
 from handray.data.order import rank_rows
 from handray.data.radiographs import Radiograph
 from handray.inference.predict import runs_at_levels

@@ -145,9 +145,3 @@ def _check_address(address: str | None) -> None:
             f"no Ray answers at RAY_ADDRESS {address} ({error}); start the cluster, or unset it to "
             "run here"
         ) from error
-
-
-def smallest_store() -> int:
-    """Bytes of the smallest object store of the cluster's nodes."""
-    stores = [n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"]]
-    return int(min(stores))

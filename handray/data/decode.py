@@ -3,12 +3,23 @@
 Axes: H W pixels of the model frame, P planes of eight classes.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from handray.data.radiographs import Radiograph, read_image
 from handray.masks.planes import draw_planes
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One decoded row: image (H, W) and planes (H, W, P), uint8, read-only from Ray."""
+
+    row: int
+    image_HW: NDArray[np.uint8]
+    planes_HWP: NDArray[np.uint8]
 
 
 def decode(

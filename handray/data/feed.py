@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from handray.data.decode import Sample
 from handray.data.order import epoch_order
 
 if TYPE_CHECKING:  # tasks that only decode start without albumentations and torch
@@ -21,15 +22,6 @@ if TYPE_CHECKING:  # tasks that only decode start without albumentations and tor
 
 S = TypeVar("S")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One decoded row: image (H, W) and planes (H, W, P), uint8, read-only where cached."""
-
-    row: int
-    image_HW: NDArray[np.uint8]
-    planes_HWP: NDArray[np.uint8]
 
 
 class Source(Protocol):

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from handray.data.feed import Sample
+from handray.data.decode import Sample
 from handray.data.stream import Frame, GraySums
 from handray.masks.planes import plane_count
 

@@ -1,29 +1,40 @@
-"""Decoded rows through Ray Data: kept in memory for a whole run, or streamed anew each epoch.
+"""Decoded rows by Ray: kept in memory for a whole run, or streamed anew each epoch.
 
-Order is ours (see order.py): Ray Data decodes, but neither shuffles nor splits, since its splits
-drop rows and its shuffle buffer gives ranks different numbers of batches.
+Order is ours (see order.py): Ray Data decodes what is kept, but neither shuffles nor splits, since
+its splits drop rows and its shuffle buffer gives ranks different numbers of batches. A stream is
+plain Ray tasks, a fixed number ahead of the reader: Ray Data lets each stream fill half of the
+store, so that a few slow readers spill all they read, and held to less it leaves CPUs idle.
 
 Axes: H W pixels of the model frame, P planes of eight classes.
 """
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
 from ray.data.block import BlockAccessor
 
-from handray.data.decode import decode
-from handray.data.feed import Sample
+from handray.data.decode import Sample, decode
 from handray.data.radiographs import Radiograph
 from handray.masks.planes import plane_count
 
+R = TypeVar("R")
+
 STORE_SHARE = 0.6
 """Share of the object store that decoded rows may fill; the rest is for whatever else moves."""
-BLOCK_BYTES = 64 << 20
+STREAM_SHARE = 1 / 8
+"""Share of an object store that the rows of one stream may fill ahead of its reader."""
+BLOCK_BYTES = 16 << 20
+"""Decoded rows of one task, one row at least: a worker holds about three times as much."""
+TASKS_PER_CPU = 2
+"""Tasks that a stream has begun: one that runs, and one that waits so that no CPU does."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,8 @@ class CachedRows:
 class StreamedRows:
     """Rows decoded anew whenever they are asked for, by Ray tasks on any node, in order.
 
+    What is decoded but not yet read is bounded, whatever the number of rows.
+
     ``decoded`` is called in the decoding task with each row.
     """
 
@@ -111,12 +124,9 @@ class StreamedRows:
 
     def samples(self, rows: Sequence[int]) -> Iterator[Sample]:
         """The named rows in the named order; ValueError for an image that can't be read."""
-        if not rows:
-            return  # Ray Data has no data set of nothing
-        dataset = _decoded(self.radiographs, rows, self.frame, self.decoded)
-        for item in dataset.iter_rows():
-            _raise_fault(item["fault"])
-            yield Sample(item["row"], item["image"], item["planes"])
+        work = partial(_samples, decoded=self.decoded)
+        for samples in _stream(work, self.radiographs, rows, self.frame):
+            yield from samples
 
 
 def cache_rows(
@@ -133,7 +143,7 @@ def cache_rows(
         ValueError: an image can't be read.
 
     """
-    dataset = _decoded(radiographs, range(len(radiographs)), frame, decoded).materialize()
+    dataset = _decoded(radiographs, frame, decoded).materialize()
     blocks = dataset.get_internal_block_refs()
     sums: dict[int, GraySums] = {}
     for part in ray.get([_row_sums.remote(block) for block in blocks]):
@@ -147,20 +157,74 @@ def gray_sums(
     radiographs: Sequence[Radiograph], frame: Frame, rows: Sequence[int]
 ) -> dict[int, GraySums]:
     """Sums of rows that are not cached, by one pass over their images."""
-    sums: dict[int, GraySums] = {}
-    for item in _decoded(radiographs, rows, frame).map(_only_sums).iter_rows():
-        _raise_fault(item["fault"])
-        sums[item["row"]] = pickle.loads(item["sums"])
-    return sums
+    return dict(chain.from_iterable(_stream(_gray_sums, radiographs, rows, frame)))
+
+
+def _stream(
+    work: Callable[[Sequence[tuple[int, Radiograph]], Frame], list[R]],
+    radiographs: Sequence[Radiograph],
+    rows: Sequence[int],
+    frame: Frame,
+) -> Iterator[list[R]]:
+    """What `work` makes of a few rows at a time, in order, in Ray tasks a little ahead."""
+    cpus = int(ray.cluster_resources().get("CPU", 1))
+    # Of a single CPU the reader holds a half itself.
+    task = _decode_task.options(num_cpus=min(1, cpus / 2))
+    tasks = TASKS_PER_CPU * cpus
+    room = int(smallest_store() * STREAM_SHARE) // frame.row_bytes
+    together = max(1, min(BLOCK_BYTES // frame.row_bytes, room // tasks))
+    begun: deque[ray.ObjectRef[Any]] = deque()
+    for start in range(0, len(rows), together):
+        few = [(int(row), radiographs[int(row)]) for row in rows[start : start + together]]
+        begun.append(task.remote(work, few, frame))
+        if len(begun) >= max(1, min(tasks, room // together)):
+            yield _without_fault(ray.get(begun.popleft()))
+    while begun:
+        yield _without_fault(ray.get(begun.popleft()))
+
+
+def smallest_store() -> int:
+    """Bytes of the smallest object store of the cluster's nodes."""
+    stores = [n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"]]
+    return int(min(stores))
+
+
+@ray.remote(scheduling_strategy="SPREAD")
+def _decode_task(work: Callable[..., list[R]], *arguments: Any) -> list[R] | str:
+    """The result, or the sentence of a ValueError, which Ray would hand on as its traceback."""
+    try:
+        return work(*arguments)
+    except ValueError as error:
+        return str(error)
+
+
+def _without_fault(result: list[R] | str) -> list[R]:
+    if isinstance(result, str):
+        raise ValueError(result)
+    return result
+
+
+def _samples(
+    rows: Sequence[tuple[int, Radiograph]],
+    frame: Frame,
+    decoded: Callable[[int], None] | None = None,
+) -> list[Sample]:
+    samples = []
+    for row, image in rows:
+        samples.append(Sample(row, *decode(image, frame.size, frame.classes)))
+        if decoded is not None:
+            decoded(row)
+    return samples
+
+
+def _gray_sums(rows: Sequence[tuple[int, Radiograph]], frame: Frame) -> list[tuple[int, GraySums]]:
+    return [(sample.row, GraySums.of(sample.image_HW)) for sample in _samples(rows, frame)]
 
 
 def _decoded(
-    radiographs: Sequence[Radiograph],
-    rows: Iterable[int],
-    frame: Frame,
-    decoded: Callable[[int], None] | None = None,
+    radiographs: Sequence[Radiograph], frame: Frame, decoded: Callable[[int], None] | None
 ) -> "ray.data.Dataset":
-    items = [{"row": int(r), "radiograph": pickle.dumps(radiographs[int(r)])} for r in rows]
+    items = [{"row": row, "radiograph": pickle.dumps(one)} for row, one in enumerate(radiographs)]
     blocks = max(1, min(len(items), -(-len(items) * frame.row_bytes // BLOCK_BYTES)))
     cpus = int(ray.cluster_resources().get("CPU", 1))
     # At least two blocks a CPU, so that all of them work until the end.
@@ -188,11 +252,6 @@ def _decode_item(
 def _raise_fault(fault: str) -> None:
     if fault:
         raise ValueError(fault)
-
-
-def _only_sums(item: dict[str, Any]) -> dict[str, Any]:
-    sums = pickle.dumps(GraySums.of(item["image"]))
-    return {"row": item["row"], "fault": item["fault"], "sums": sums}
 
 
 @ray.remote

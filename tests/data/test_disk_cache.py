@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from handray.data.augment import Augment
-from handray.data.decode import decode
+from handray.data.decode import Sample, decode
 from handray.data.disk_cache import DiskCache, check_room
-from handray.data.feed import EpochFeed, Sample
+from handray.data.feed import EpochFeed
 from handray.data.radiographs import read_folder
 from handray.data.stream import Frame, GraySums, cache_rows
 

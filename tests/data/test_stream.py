@@ -6,8 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from handray.cluster.board import start_board
-from handray.cluster.decoding import CountDecode
+from handray.cluster.board import CountDecode, start_board
 from handray.data.augment import Augment
 from handray.data.decode import decode
 from handray.data.feed import EpochFeed, ordered_map
