@@ -73,7 +73,7 @@ def test_bare_servers_train_each_fold_on_two_of_them(hosts, phantoms):
     most: set[str] = set()
     while process.poll() is None:
         most = max(most, hosts_of_ranks(hosts), key=len)
-        time.sleep(0.2)
+        time.sleep(1)
     output = process.communicate()[0]
     assert process.returncode == 0, output
     assert len(most) == 2, f"ranks of one fold were at {most}\n{output}"
