@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -59,12 +60,9 @@ class Host:
     def boot(self) -> None:
         """Switch it on."""
         own = ("--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
-        packages = sysconfig.get_path("purelib")
-        self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", *own, "sh", "-c", BOOT, "boot"]
-            + [self.name, str(self.folder), packages, str(TOP)],
-            start_new_session=True,
-        )
+        known = [self.name, str(self.folder), sysconfig.get_path("purelib"), str(TOP)]
+        first = ["setpriv", "--pdeathsig", "KILL", "unshare", *own, "sh", "-c", BOOT, "boot"]
+        self.process = subprocess.Popen([*first, *known], start_new_session=True)
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         while not (found := children.read_text().split()):
             time.sleep(0.01)
@@ -100,15 +98,13 @@ class Host:
 
     def processes(self, kind: str) -> list[int]:
         """Its processes of a kind, by their command line."""
-        space = os.readlink(f"/proc/{self.init}/ns/net")
+        network = Path(f"/proc/{self.init}/ns/net").readlink()
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                if os.readlink(entry / "ns/net") == space:
-                    if kind.encode() in (entry / "cmdline").read_bytes():
-                        found.append(int(entry.name))
-            except OSError:
-                continue
+            with suppress(OSError):  # it has ended since
+                here = (entry / "ns/net").readlink() == network
+                if here and kind.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
         return found
 
 
@@ -159,15 +155,20 @@ class Hosts:
         peer = ("type", "veth", "peer", "name", "eth0", "netns", str(host.init))
         self._ip("link", "add", cable, *peer)
         self._ip("link", "set", cable, "master", "switch", "up")
-        for words in (f"address add {address}/24 dev eth0", "link set eth0 up"):
-            subprocess.run(["nsenter", "-t", str(host.init), "-n", "ip", *words.split()], check=True)
+        ip(host, "address", "add", f"{address}/24", "dev", "eth0")
+        ip(host, "link", "set", "eth0", "up")
 
     def plug(self, address: str, state: str) -> None:
         """Put a server's cable ``up`` or ``down``."""
         self._ip("link", "set", f"to-{address.rpartition('.')[2]}", state)
 
     def _ip(self, *words: str) -> None:
-        subprocess.run(["nsenter", "-t", str(self.laptop.init), "-n", "ip", *words], check=True)
+        ip(self.laptop, *words)
+
+
+def ip(host: Host, *words: str) -> None:
+    """Change a host's network."""
+    subprocess.run(["nsenter", "-t", str(host.init), "-n", "ip", *words], check=True)
 
 
 def make_key(path: Path) -> None:
