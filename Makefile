@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_DATA := demo_hands
 
-.PHONY: demo install test faults bench lint
+.PHONY: demo install test faults cluster-test bench lint
 
 demo: install
 	$(BIN)/python jobs/make_phantoms.py --people 40 --test-people 10 --size 1024 --out $(DEMO_DATA)
@@ -19,11 +19,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 test: install
-	$(BIN)/python -m pytest -m 'not faults'
+	$(BIN)/python -m pytest -m 'not faults and not cluster'
 
 # Workers, drivers and Ray killed in the middle of jobs.
 faults: install
 	$(BIN)/python -m pytest -m faults
+
+# `ray up cluster.yaml` on hosts that are network namespaces of this machine. As root, on Linux, with
+# Debian's openssh-server, openssh-client, iproute2 and rsync; skipped without.
+cluster-test: install
+	$(BIN)/python -m pytest -m cluster
 
 # The table of speeds beside the competition's own way, about 20 minutes.
 bench: install

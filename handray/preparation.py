@@ -1,6 +1,7 @@
 """What every job that trains does before a worker starts: its data, its weights, its checks."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,12 @@ def add_job_flags(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="DIR", help="data set in the competition's layout (default: data/)")
     add("--skip-bad", action="store_true", help="leave faulty files out instead of stopping")
     add("--name", help="name of the run (default: the job and a hash of config and data)")
-    add("--storage", metavar="URL", help="path or s3:// that all nodes reach, for checkpoints")
+    add(
+        "--storage",
+        metavar="URL",
+        default=os.environ.get("HANDRAY_STORAGE"),
+        help="path or s3:// that all nodes reach, for checkpoints (default: HANDRAY_STORAGE)",
+    )
     add("-v", "--verbose", action="store_true", help="show the log of Ray and of the workers")
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,8 @@ from handray.whole_files import check_writable, nearest, write_json
 LAST, BEST, HISTORY = "last.pt", "best.pt", "history.json"
 OVERLAY = "overlay.png"
 """Files of a fold, and the picture of a run."""
-RUNS = "runs"
-"""Folder of all runs, beside the job that makes them."""
+RUNS = os.environ.get("HANDRAY_RUNS", "runs")
+"""Folder of all runs; a cluster's jobs, which start in folders of a day, are told of one."""
 
 
 class RunFolder:
