@@ -70,6 +70,11 @@ def check_trial(config: Config) -> None:
         raise ValueError("--folds 1 holds nothing out, so there is no Dice to compare by; take 5")
 
 
+def data_root(options: argparse.Namespace) -> str | None:
+    """The folder of --data, else data/ where it holds images, else none."""
+    return options.data or ("data" if Path("data/train/DCM").is_dir() else None)
+
+
 def read_data(options: argparse.Namespace, phantom_side: int = 2048) -> DataFolder:
     """The data set of --data, else data/, else phantoms; its faults end the job.
 
@@ -78,7 +83,7 @@ def read_data(options: argparse.Namespace, phantom_side: int = 2048) -> DataFold
         phantom_side: pixels of the phantoms, where they are drawn.
 
     """
-    root = options.data or ("data" if Path("data/train/DCM").is_dir() else None)
+    root: str | Path | None = data_root(options)
     if root is None:
         root = PHANTOMS if phantom_side == 2048 else Path(f"{PHANTOMS}_{phantom_side}")
         print(

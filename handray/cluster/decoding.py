@@ -33,14 +33,19 @@ def is_streamed(feed: str, sizes: Sequence[int], data: DataFolder) -> bool:
         data: what is decoded.
 
     """
-    images, classes = len(data.train) + len(data.test), len(data.class_names)
-    needed = sum(images * Frame(size, classes).row_bytes for size in sizes)
-    room = smallest_store() * STORE_SHARE
+    images = len(data.train) + len(data.test)
+    needed, room = store_share(images, len(data.class_names), sizes)
     fits = f"{needed / 2**30:.2f} GiB, the object store has {room / 2**30:.2f} GiB for them"
     streamed = feed == "streamed" or (feed == "auto" and needed > room)
     how = "Streaming {} images anew each epoch" if streamed else "Decoding {} images once a run"
     print(f"{how.format(images)} ({fits})")
     return streamed
+
+
+def store_share(images: int, classes: int, sizes: Sequence[int]) -> tuple[float, float]:
+    """Bytes that decoded images take, and that the smallest object store has for them."""
+    needed = sum(images * Frame(size, classes).row_bytes for size in sizes)
+    return needed, smallest_store() * STORE_SHARE
 
 
 def open_source(size: int, data: DataFolder, streamed: bool, cache: str, board: Any) -> Decoded:

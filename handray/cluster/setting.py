@@ -9,6 +9,7 @@ import ray
 from numpy.typing import NDArray
 
 from handray.cluster.decoding import is_streamed
+from handray.cluster.doctor.examine import check_machines
 from handray.cluster.fold import Decoded, FoldTask
 from handray.cluster.runtime import Plan, start_ray
 from handray.cluster.storage import check_reach
@@ -66,7 +67,8 @@ class Setting:
             share: the plan, told whether images are streamed; asked once Ray runs.
 
         Raises:
-            ValueError: folds, weights, a cluster, a storage, a cache or data that can't be used.
+            ValueError: folds, weights, a cluster, its machines, a storage, a cache or data that
+                can't be used.
 
         """
         cache = config.cluster.cache
@@ -76,6 +78,7 @@ class Setting:
         fold_of = assign_folds(data.train, config.data.folds, config.train.seed)
         weights, origin = starting_weights(config, len(data.class_names), home)
         print(start_ray(options.verbose))
+        check_machines()
         streamed = not cache and is_streamed(config.cluster.feed, sizes, data)
         shares = share(streamed)
         storage = storage_of(options, home)

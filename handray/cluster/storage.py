@@ -1,11 +1,13 @@
 """Where all nodes keep files while they train: an absolute path, or a URL such as s3://."""
 
+import secrets
+import tempfile
 from pathlib import Path
 
 import pyarrow.fs
-import ray
 import ray.train
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from handray.cluster.nodes import Question, alive, ask, reason
 
 
 def fetch_folder(path: str, storage: str, into: Path) -> None:
@@ -37,6 +39,20 @@ def drop_file(storage: str, name: str) -> None:
     filesystem, path = _filesystem(storage)
     if filesystem.get_file_info(f"{path}/{name}").type != pyarrow.fs.FileType.NotFound:
         filesystem.delete_file(f"{path}/{name}")
+
+
+def try_write(storage: str) -> None:
+    """Write a small file into the storage's folder; raises OSError where that can't be done."""
+    with tempfile.TemporaryDirectory(prefix="handray-") as folder:
+        file = Path(folder) / secrets.token_hex(8)
+        file.write_text("written by jobs/doctor.py")
+        keep_file(file, storage, file.name)
+
+
+def drop_folder(storage: str) -> None:
+    """Delete the storage's folder with all that is in it."""
+    filesystem, path = _filesystem(storage)
+    filesystem.delete_dir(path)
 
 
 def fetch_file(storage: str, name: str, into: Path) -> bool:
@@ -76,19 +92,20 @@ def check_reach(storage: str, image: str) -> None:
 
 def check_nodes(flag: str, path: str, otherwise: str = "") -> None:
     """Raise ValueError, with the flag and another remedy, where a node doesn't see a local path."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = alive()
     if len(nodes) == 1:
         return
-    for node in nodes:
-        affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        if not ray.get(_exists.options(scheduling_strategy=affinity).remote(path)):
+    there = ask(_exists, [Question(node, (path,)) for node in nodes])
+    for node, answer in zip(nodes, there, strict=True):
+        if isinstance(answer, Exception):
+            raise ValueError(f"node {node.name} doesn't answer: {reason(answer)}")
+        if not answer:
             raise ValueError(
-                f"node {node['NodeManagerAddress']} has no {path}; "
+                f"node {node.name} has no {path}; "
                 f"give {flag} a folder that all nodes mount{otherwise}"
             )
 
 
-@ray.remote(num_cpus=0)
 def _exists(path: str) -> bool:
     return Path(path).exists()
 

@@ -108,14 +108,17 @@ class Tracker:
         return False
 
 
-def check_tracking() -> None:
+def check_tracking(uri: str | None = None) -> None:
     """See that the tracking store answers, before MLflow's client tries for minutes.
+
+    Args:
+        uri: of the store, where it isn't this process's own.
 
     Raises:
         ValueError: it doesn't.
 
     """
-    uri = tracking_uri()
+    uri = uri or tracking_uri()
     file = _sqlite_file(uri) if uri.startswith("sqlite:") else None
     if file and not file.exists():
         return

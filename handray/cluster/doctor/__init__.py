@@ -1,0 +1,1 @@
+"""What is wrong with a cluster, before an hour is lost: facts, judgements on them, and trials."""
