@@ -11,8 +11,6 @@ images and multiplied, as the row says.
 
 import json
 import math
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
@@ -27,7 +25,6 @@ from small_training import processor
 from timing import Row
 
 from handray.cli import Parser, run_job
-from handray.cluster.runtime import WORKER_ENV
 from handray.whole_files import write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -105,6 +102,4 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    if not WORKER_ENV.items() <= os.environ.items():  # as handray's workers have it, for both ways
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WORKER_ENV})
     run_job(main)
