@@ -1,7 +1,7 @@
 """What the doctor makes of facts, and the trials that it makes on this machine."""
 
+import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -265,11 +265,17 @@ def test_a_storage_or_server_that_is_not_reached_comes_with_its_remedy(
     assert "start the server" in tracking.finding.sentence
 
 
-def test_a_node_that_cannot_answer_does_not_hide_the_others(one_ray):
+def test_one_answer_that_fails_does_not_hide_the_others(one_ray):
     (node,) = alive()
-    answers = ask(Path.read_text, [Question(node, (Path("/nowhere"),)), Question(node, ("x",))], 20)
-    assert isinstance(answers[0], FileNotFoundError)
-    assert isinstance(answers[1], Exception)
+    fails, answers = ask(lambda text: int(text), [Question(node, ("x",)), Question(node, ("7",))])
+    assert isinstance(fails, ValueError)
+    assert answers == 7
+
+
+def test_a_node_that_does_not_answer_is_not_waited_for(one_ray):
+    (node,) = alive()
+    (answer,) = ask(lambda: time.sleep(600), [Question(node)], seconds=0.5)
+    assert reason(answer) == "no answer within 0.5 s"
 
 
 def test_a_module_that_is_missing_on_a_node_is_named():
