@@ -92,7 +92,7 @@ def _answer(ref: Any, seconds: float) -> Any:
         return ray.get(ref, timeout=0)
     except ray.exceptions.GetTimeoutError:
         ray.cancel(ref, force=True)
-        return TimeoutError(f"no answer within {seconds:.0f} s")
+        return TimeoutError(f"no answer within {seconds:g} s")
     except ray.exceptions.RayTaskError as error:
         return error.cause
     except ray.exceptions.RayError as error:

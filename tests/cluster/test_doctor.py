@@ -1,7 +1,7 @@
 """What the doctor makes of facts, and the trials that it makes on this machine."""
 
+import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from handray.cluster.doctor import judge
 from handray.cluster.doctor.examine import DataSize, check_machines, examine
 from handray.cluster.doctor.facts import Facts, Gpu, gather, parse_gpus
 from handray.cluster.doctor.findings import Finding, Located, lines
+from handray.cluster.doctor.rounds import reach_storage, reach_tracking
 from handray.cluster.doctor.trials import try_arithmetic
 from handray.cluster.nodes import Question, alive, ask, reason
 from handray.cluster.storage import try_write
@@ -251,11 +252,30 @@ def test_the_only_node_of_this_machine_is_well(one_ray, phantoms, tmp_path, monk
     assert list(storage.iterdir()) == [], "nothing is left behind"
 
 
-def test_a_node_that_cannot_answer_does_not_hide_the_others(one_ray):
+def test_a_storage_or_server_that_is_not_reached_comes_with_its_remedy(
+    one_ray, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("not a folder")
+    (storage,) = reach_storage(alive(), str(tmp_path / "file"))
+    assert storage.finding.verdict == "wrong"
+    assert "give --storage a folder that all nodes mount" in storage.finding.sentence
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    (tracking,) = reach_tracking(alive())
+    assert tracking.finding.verdict == "wrong"
+    assert "start the server" in tracking.finding.sentence
+
+
+def test_one_answer_that_fails_does_not_hide_the_others(one_ray):
     (node,) = alive()
-    answers = ask(Path.read_text, [Question(node, (Path("/nowhere"),)), Question(node, ("x",))], 20)
-    assert isinstance(answers[0], FileNotFoundError)
-    assert isinstance(answers[1], Exception)
+    fails, answers = ask(lambda text: int(text), [Question(node, ("x",)), Question(node, ("7",))])
+    assert isinstance(fails, ValueError)
+    assert answers == 7
+
+
+def test_a_node_that_does_not_answer_is_not_waited_for(one_ray):
+    (node,) = alive()
+    (answer,) = ask(lambda: time.sleep(600), [Question(node)], seconds=0.5)
+    assert reason(answer) == "no answer within 0.5 s"
 
 
 def test_a_module_that_is_missing_on_a_node_is_named():

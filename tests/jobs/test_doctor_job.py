@@ -3,6 +3,8 @@
 import pytest
 from processes import run
 
+from handray.cluster.doctor.findings import Finding, Located
+
 
 @pytest.fixture(scope="module")
 def two_nodes():
@@ -35,14 +37,14 @@ def test_two_nodes_are_examined_and_told_alike(two_nodes, phantoms, tmp_path):
     assert list((tmp_path / "storage").iterdir()) == []
 
 
-def test_what_is_wrong_is_told_by_the_exit_code(two_nodes, tmp_path):
-    (tmp_path / "file").write_text("not a folder")
-    code, output = run(
-        *("doctor.py", "--storage", tmp_path / "file"), folder=tmp_path, RAY_ADDRESS=two_nodes
-    )
-    assert code == 1, output
-    assert "wrong  storage: " in output
-    assert output.endswith("1 thing wrong\n")
+def test_what_is_wrong_is_told_by_the_exit_code(one_ray, run_here, monkeypatch, tmp_path):
+    full = Located("", Finding("disk", "wrong", "is full: make room"))
+    monkeypatch.setattr("handray.cluster.runtime.start_ray", lambda verbose: "Ray of the tests")
+    monkeypatch.setattr("handray.cluster.doctor.examine.examine", lambda *asked: [[full]])
+    code, said = run_here("doctor.py", folder=tmp_path)
+    assert code == 1
+    assert "wrong  disk: is full: make room\n" in said
+    assert said.endswith("1 thing wrong\n")
 
 
 @pytest.mark.parametrize(

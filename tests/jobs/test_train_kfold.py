@@ -252,6 +252,22 @@ def test_a_server_that_does_not_answer_is_named_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_broken_driver_is_told_before_anything_is_decoded(shared_ray, phantoms, tmp_path):
+    fake = tmp_path / "bin/nvidia-smi"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'; exit 9\n")
+    fake.chmod(0o755)
+    code, output = run(
+        *("train_kfold.py", *SMALL, "--data", phantoms),
+        folder=tmp_path,
+        RAY_ADDRESS=shared_ray,
+        PATH=f"{fake.parent}:{os.environ['PATH']}",
+    )
+    assert code == 2, output
+    assert "error: GPUs: nvidia-smi fails (NVIDIA-SMI has failed): install" in output
+    assert "ecoding" not in output and not (tmp_path / "runs/small/config.json").exists()
+
+
 def test_a_folder_without_images_names_the_layout(run_here, tmp_path):
     (tmp_path / "empty").mkdir()
     code, output = run_here("train_kfold.py", "--data", "empty", folder=tmp_path)
