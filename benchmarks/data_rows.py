@@ -12,6 +12,7 @@ import baseline
 import numpy as np
 import ray
 import torch
+from small_training import films
 from timing import Row, in_turn, row_of
 from warp import own_elastic
 
@@ -22,15 +23,12 @@ from handray.cluster.runtime import start_ray
 from handray.config import Config, replaced
 from handray.data.augment import TRANSFORMS, Augment
 from handray.data.decode import decode
-from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import DataFolder, read_folder
 from handray.masks.planes import draw_planes, pack, unpack
 from handray.recipes import recipe
-from handray.reporting.console import Counting
 from handray.training.ranks import Ranks
 
 SIZE, SOURCE = 1024, 2048
-FOLDER = Path("benchmark_hands_2048")
 POLICY = "flip+affine+elastic+rbc"
 FOLDS = 5
 EPOCHS = 20
@@ -40,8 +38,7 @@ EPOCHS = 20
 @cache
 def folder() -> DataFolder:
     """Twelve people's hands of real size."""
-    draw_folder(FOLDER, 12, 0, SOURCE, 0, Counting("drawing made-up hands of 2048 px"))
-    return read_folder(FOLDER)
+    return read_folder(films(12))
 
 
 def baseline_images(policy: bool = True) -> baseline.Images:

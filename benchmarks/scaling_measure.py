@@ -22,7 +22,7 @@ import ray
 import torch
 import torch.distributed as dist
 from scaling_model import CoreCost, all_reduce
-from small_training import Results, folder_task, machine, side_by_side
+from small_training import Results, films, folder_task, machine, side_by_side
 
 from handray.bones import BONES
 from handray.cluster.fold import FoldTraining
@@ -30,17 +30,14 @@ from handray.cluster.runtime import QUIET, WORKER_ENV
 from handray.config import DataConfig, replaced
 from handray.data.augment import Augment
 from handray.data.decode import decode
-from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import read_folder
 from handray.data.stream import Frame, StreamedRows
 from handray.models.zoo import parameter_count
 from handray.recipes import recipe
-from handray.reporting.console import Counting
 from handray.training.batch import Batch
 from handray.training.loop import Surroundings, fit
 from handray.training.ranks import Ranks
 
-HANDS = Path("benchmark_hands_2048")
 PEOPLE = 10
 TRAINED = 16
 """Of their 20 images; a fifth of the people is held out."""
@@ -85,7 +82,7 @@ class Measurements:
     def __init__(self, name: str) -> None:
         threads = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
         os.environ.update(WORKER_ENV | threads)  # read by the processes to come
-        draw_folder(HANDS, PEOPLE, 0, 2048, 0, Counting("drawing made-up hands"))
+        films(PEOPLE)
         self.results = Results(name)
 
     def training(self, one: Training) -> dict[str, float]:
@@ -179,7 +176,7 @@ def sum_speed(_: int, __: None) -> dict[str, float]:
 
 def core_cost(_: int, size: int) -> dict[str, float]:
     """Core seconds of an image: decoded from its 2048 px, and augmented as by default."""
-    radiographs = read_folder(str(HANDS)).train
+    radiographs = read_folder(films(PEOPLE)).train
     augment = Augment.of(replace(DataConfig(), size=size))
     started = core_seconds()
     for radiograph in radiographs:
@@ -197,7 +194,7 @@ def core_cost(_: int, size: int) -> dict[str, float]:
 def stream_cost(_: int, size: int) -> dict[str, float]:
     """Core seconds of an image through Ray Data, all that Ray does included, and of a start."""
     _start_ray()
-    rows = StreamedRows(read_folder(str(HANDS)).train, Frame(size, len(BONES)))
+    rows = StreamedRows(read_folder(films(PEOPLE)).train, Frame(size, len(BONES)))
 
     def read(count: int) -> float:
         started = core_seconds()
@@ -224,7 +221,7 @@ def _training(one: Training, ranks: Ranks) -> FoldTraining:
         "train.precision": "fp32",
         "cluster.workers_per_fold": one.ranks,
     }
-    task = folder_task(replaced(recipe(one.network), changes), str(HANDS))
+    task = folder_task(replaced(recipe(one.network), changes), films(PEOPLE))
     if one.feed == "streamed":
         _start_ray()
         source = StreamedRows(task.train, Frame(one.size, len(task.class_names)))

@@ -53,8 +53,17 @@ class Rows:
 
 def phantoms() -> str:
     """Draw 24 people at 512 px, unless they are there; the folder's name."""
-    draw_folder(PHANTOMS, 24, 0, 512, 0, Counting("drawing made-up hands"))
-    return str(PHANTOMS)
+    return _drawn(PHANTOMS, 24, 512)
+
+
+def films(people: int) -> str:
+    """Draw people at the competition's 2048 px, unless they are there; the folder's name."""
+    return _drawn(Path(f"{PHANTOMS}_2048_{people}"), people, 2048)
+
+
+def _drawn(folder: Path, people: int, side: int) -> str:
+    draw_folder(folder, people, 0, side, 0, Counting(f"drawing made-up hands of {side} px"))
+    return str(folder)
 
 
 def train(config: Config, data: str, every: int) -> dict[str, Any]:

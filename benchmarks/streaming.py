@@ -12,22 +12,18 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
-from pathlib import Path
 
 import cv2
 import numpy as np
-from small_training import Results, machine
+from small_training import Results, films, processor
 
 from handray.bones import BONES
 from handray.cli import Parser, run_job
 from handray.cluster.runtime import start_ray
 from handray.data.decode import decode
-from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import Radiograph, read_folder
 from handray.data.stream import Frame, StreamedRows
-from handray.reporting.console import Counting
 
-FOLDER = Path("benchmark_hands_2048")
 PEOPLE, EPOCHS_A_TURN, TURNS = 12, 3, 7
 GOAL = 0.8
 FRAME = Frame(1024, len(BONES))
@@ -50,8 +46,7 @@ def rate(images: int, work: Callable[[], object]) -> float:
 def main() -> None:
     """Measure in turn, save the row and print it."""
     Parser(__doc__).parse_args()
-    draw_folder(FOLDER, PEOPLE, 0, 2048, 0, Counting("drawing made-up hands"))
-    images = read_folder(FOLDER).train * EPOCHS_A_TURN
+    images = read_folder(films(PEOPLE)).train * EPOCHS_A_TURN
     cores = len(os.sched_getaffinity(0))
     print(start_ray(verbose=False))
     source = StreamedRows(images, FRAME)
@@ -76,7 +71,7 @@ def main() -> None:
         "ratio": round(float(np.median(ratios)), 2),
         "ratio_of_turns": f"{min(ratios):.2f} to {max(ratios):.2f}",
         "goal": GOAL,
-        "machine": machine().partition(",")[0],
+        "machine": processor(),
         "date": date.today().isoformat(),
     }
     results = Results("streaming.json")

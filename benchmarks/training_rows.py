@@ -20,7 +20,6 @@ from handray.cluster.fold import FoldTask, FoldTraining
 from handray.cluster.kfold import Listener, run_folds
 from handray.cluster.runtime import WORKER_ENV, Plan, start_ray
 from handray.config import Config, replaced
-from handray.data.folds import assign_folds
 from handray.data.radiographs import read_folder
 from handray.recipes import recipe
 from handray.training.ranks import Ranks
@@ -64,23 +63,12 @@ def _plain_here(threads: int) -> Epochs:
 
 def through_ray(ranks_and_threads: list[tuple[int, int]]) -> list[Epochs]:
     """Epochs of one fold trained by Ray Train in a Ray of its own, for each way to share cores."""
-    data, chosen = read_folder(phantoms()), config()
+    task = folder_task(config(), phantoms())
     start_ray(verbose=False)
     try:
         board = start_board()
-        decoded = open_source(chosen.data.size, data, False, "", board)
-        task = FoldTask(
-            fold=0,
-            config=chosen,
-            class_names=data.class_names,
-            train=data.train,
-            test=(),
-            decoded=decoded,
-            fold_of=tuple(assign_folds(data.train, 5, 0).tolist()),
-            threads=1,
-            board=board,
-            weights=None,
-        )
+        size, data = task.config.data.size, read_folder(phantoms())
+        task = replace(task, decoded=open_source(size, data, False, "", board), board=board)
         return [_through_train(task, *shares) for shares in ranks_and_threads]
     finally:
         ray.shutdown()
