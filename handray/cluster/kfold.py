@@ -60,7 +60,10 @@ def run_folds(
         # head, so that it outlives every other node.
         ray.tune.with_resources(trainable, {"CPU": TRIAL_CPUS, **ON_HEAD}),
         param_space={"fold": ray.tune.grid_search([task.fold for task in tasks])},
-        tune_config=ray.tune.TuneConfig(max_concurrent_trials=plan.at_once),
+        tune_config=ray.tune.TuneConfig(
+            max_concurrent_trials=plan.at_once,
+            reuse_actors=True,  # a later fold finds its trial awake
+        ),
         run_config=ray.tune.RunConfig(
             name="tune",
             storage_path=storage,

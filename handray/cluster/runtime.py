@@ -30,6 +30,10 @@ DRIVER_ENV = {
     # Folds start a dozen small processes each, together: faster so, and not worth a warning.
     "RAY_worker_maximum_startup_concurrency": "16",
 }
+ALONE_ENV = {
+    # Nobody gives notice to a Ray of our own that its machine is going away.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+}
 TRIAL_CPUS = 0.001
 """What a waiting trial holds of a CPU: Tune refuses trials that hold nothing."""
 FEED_CPUS = 4
@@ -66,16 +70,17 @@ def start_ray(verbose: bool) -> str:
         ValueError: the cluster doesn't answer, or Ray doesn't start.
 
     """
-    os.environ.update(WORKER_ENV | DRIVER_ENV)
     # RAY_ADDRESS alone decides: a cluster left behind on this machine must not be joined by chance.
     address = os.environ.get("RAY_ADDRESS")
+    os.environ.update(WORKER_ENV | DRIVER_ENV | ({} if address else ALONE_ENV))
     _check_address(address)
     try:
         ray.init(
             address=address or "local",
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.ERROR,
-            runtime_env={"env_vars": WORKER_ENV},
+            # Workers here inherit this process's environment; set by Ray, they would start twice.
+            runtime_env={"env_vars": WORKER_ENV} if address else None,
         )
     except Exception as error:  # Ray raises what its start-up meets, bare Exceptions among them
         reason = str(error).strip().split("\n")[0]
