@@ -1,13 +1,18 @@
 """One row of the table of speeds, and how two ways of doing the same are timed."""
 
+import multiprocessing
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+
+from handray.cluster.runtime import WORKER_ENV
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
@@ -62,6 +67,18 @@ def in_turn(
             if turn:
                 seconds.append(clock() - started)
     return times
+
+
+def as_worker(measure: Callable[[], Any]) -> Any:
+    """What a function says in a fresh process with the environment of handray's workers."""
+    before = dict(os.environ)
+    os.environ.update(WORKER_ENV)
+    try:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            return pool.apply(measure)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def peak_mib(process: int | str = "self") -> float:
