@@ -15,6 +15,7 @@ from typing import Any
 import ray
 import ray.tune
 
+from handray.cli import masked
 from handray.cluster.board import start_board
 from handray.cluster.decoding import open_source
 from handray.cluster.setting import Setting
@@ -166,7 +167,8 @@ class _Watch(ray.tune.Callback):
         try:
             self.ended(record)
         except Exception as error:  # what Tune meets here makes it train the trial again
-            self.say(f"warning: {name} isn't tracked yet: {error}; the next start tries again")
+            why = masked(str(error))
+            self.say(f"warning: {name} isn't tracked yet: {why}; the next start tries again")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = asked_for(trial.config).name
