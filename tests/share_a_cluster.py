@@ -7,7 +7,6 @@ own, and ranks that only say that they are there.
 import asyncio
 import json
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -123,7 +122,9 @@ def main() -> None:
     on_gpus = plan(config, 3, False, found)
     on_cpus = plan(config, 3, False, [one._replace(gpus=0) for one in found])
     report = {"kinds": place_kinds(on_gpus), "folds": train(on_cpus, cluster.address)}
-    json.dump(report | {"held": on_cpus.cpus}, sys.stdout)
+    print(json.dumps(report | {"held": on_cpus.cpus}), flush=True)
+    ray.shutdown()
+    cluster.shutdown()
 
 
 if __name__ == "__main__":
