@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.hosts,
     pytest.mark.skipif(bool(MISSING), reason=f"hosts need {', '.join(MISSING)}"),
 ]
-LONGER = [*TRAINING, "--epochs", "8", "--data", "/mnt/handray/hands", "--name"]
+LONGER = [*TRAINING, "--epochs", "4", "--passes", "1", "--data", "/mnt/handray/hands", "--name"]
 FULL = """
 used=$(df --output=used /tmp | tail -1)
 mount -o remount,size=$((used + 1000))k /tmp
