@@ -12,6 +12,9 @@ WORKER_ENV = {
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Four times so many seconds go by before a fold asks whether the cluster still has what it
+    # waits for: a server reboots in that time, or another one is rented.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     # glibc gives large blocks back at once, and fetching them anew is a fifth of a step on a CPU.
     # Arenas of threads do so whatever the thresholds, and Ray Train trains in a thread.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
@@ -25,9 +28,6 @@ DRIVER_ENV = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Ctrl-C ends the driver at once; what survives is on disk, and Tune's own state isn't needed.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # Four times so many seconds go by before a fold asks whether the cluster still has what it
-    # waits for: a server reboots in that time, or another one is rented.
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     # Folds start a dozen small processes each, together: faster so, and not worth a warning.
     "RAY_worker_maximum_startup_concurrency": "16",
 }
