@@ -10,7 +10,7 @@ COLUMNS = ["fault", "what happened", "seconds lost", "date", "machine"]
 
 
 def row(fault: str, outcome: str, seconds: float | None = None) -> dict[str, str]:
-    """A row; seconds against the same training without the fault, None where it can't be said."""
+    """A row; seconds from the fault until all was as before it, None where it can't be said."""
     lost = "" if seconds is None else f"{seconds:.0f}"
     return dict(zip(COLUMNS, [fault, outcome, lost, str(date.today()), machine()], strict=True))
 

@@ -10,6 +10,7 @@ import os
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "2"
@@ -110,6 +111,16 @@ def train(shares: Plan, address: str) -> dict:
     return {"errors": errors, "most": most, "ended": ended, "asked": asked}
 
 
+def shrink(shares: Plan) -> str:
+    """What is said of a fold whose machines are gone for good."""
+    roll = ray.remote(num_cpus=0)(Roll).remote(1, 1)
+    silent = Listener(lambda *_: None, lambda *_: None)
+    with tempfile.TemporaryDirectory() as storage:
+        errors = run_folds([SimpleNamespace(fold=0, board=roll)], shares, storage, silent, False)
+    assert not errors
+    return ray.get(roll.read.remote())[1][0]
+
+
 def main() -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4})
     for kind in ("V100", "T4"):
@@ -122,7 +133,8 @@ def main() -> None:
     on_gpus = plan(config, 3, False, found)
     on_cpus = plan(config, 3, False, [one._replace(gpus=0) for one in found])
     report = {"kinds": place_kinds(on_gpus), "folds": train(on_cpus, cluster.address)}
-    print(json.dumps(report | {"held": on_cpus.cpus}), flush=True)
+    report |= {"held": on_cpus.cpus, "lost": shrink(replace(on_cpus, ranks=5))}
+    print(json.dumps(report), flush=True)
     ray.shutdown()
     cluster.shutdown()
 

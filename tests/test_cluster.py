@@ -43,7 +43,7 @@ def ray(hosts: Hosts, *words: str) -> str:
 def bring_up(hosts: Hosts) -> None:
     """`ray up`, and all servers are there."""
     ray(hosts, "up", "--yes", "cluster.yaml")
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 600
     while "6.0 CPU" not in (status := ray(hosts, "exec", "cluster.yaml", "ray status")):
         assert time.monotonic() < limit, status
         time.sleep(1)

@@ -45,3 +45,7 @@ def test_the_autoscaler_is_asked_for_the_ranks_of_the_waiting_folds_and_nothing_
     # What the cluster is to have at least, which is not added to what is waited for.
     least = sum(count for bundle, count in asked["least"] if bundle == ranks[0])
     assert least == sum(count for _, count in asked["least"]) <= 4
+
+
+def test_a_fold_whose_machines_are_gone_is_told_in_a_sentence(report):
+    assert report["lost"].startswith("the cluster no longer has 5 x {'CPU': 2} for its ranks; ")
