@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_DATA := demo_hands
 
-.PHONY: demo install test faults cluster-test bench lint
+.PHONY: demo install test faults cluster-test hosts-test bench lint audit
 
 demo: install
 	$(BIN)/python jobs/make_phantoms.py --people 40 --test-people 10 --size 1024 --out $(DEMO_DATA)
@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 test: install
-	$(BIN)/python -m pytest -m 'not faults and not cluster'
+	$(BIN)/python -m pytest -m 'not faults and not cluster and not hosts'
 
 # Workers, drivers and Ray killed in the middle of jobs.
 faults: install
@@ -30,6 +30,10 @@ faults: install
 cluster-test: install
 	$(BIN)/python -m pytest -m cluster
 
+# Power cuts, cut cables and full disks on such hosts, about 20 minutes.
+hosts-test: install
+	$(BIN)/python -m pytest -m hosts
+
 # The table of speeds beside the competition's own way, about 20 minutes.
 bench: install
 	$(BIN)/python benchmarks/speed.py
@@ -38,3 +42,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known vulnerabilities of the versions that we test with. Whatever can't be looked up counts too.
+audit: install
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from math import ceil, log2
 
 from handray.bones import BONES
-from handray.cluster.runtime import plan
+from handray.cluster.shares import Machine, plan
 from handray.config import ClusterConfig
 from handray.data.stream import STORE_SHARE, Frame
 
@@ -141,7 +141,8 @@ def gpu_stages(
     given: Assumptions, cost: CoreCost, size: int, gpus: int, ranks: int, streamed: bool
 ) -> Stages:
     """Stages of one rank where all GPUs train, each fold on ``ranks`` of them."""
-    nodes = [(given.cores_a_gpu * min(gpus, given.gpus_a_node), min(gpus, given.gpus_a_node))]
+    here = min(gpus, given.gpus_a_node)
+    nodes = [Machine(given.cores_a_gpu * here, here)]
     nodes *= ceil(gpus / given.gpus_a_node)
     shares = plan(ClusterConfig(workers_per_fold=ranks), gpus // ranks, streamed, nodes)
     decoders = given.cores_a_gpu - shares.cpus  # what the ranks don't hold is Ray Data's

@@ -18,7 +18,8 @@ from handray.cluster.board import start_board
 from handray.cluster.decoding import open_source
 from handray.cluster.fold import FoldTask, FoldTraining
 from handray.cluster.kfold import Listener, run_folds
-from handray.cluster.runtime import WORKER_ENV, Plan, start_ray
+from handray.cluster.runtime import WORKER_ENV, start_ray
+from handray.cluster.shares import Plan
 from handray.config import Config, replaced
 from handray.data.radiographs import read_folder
 from handray.recipes import recipe

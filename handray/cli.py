@@ -2,9 +2,16 @@
 
 import argparse
 import os
+import re
 import sys
+import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
+
+SECRETS = (
+    (re.compile(r"(?<=://)[^/\s@]+@"), "***@"),
+    (re.compile(r"(?<=[?&])(\w*(?:key|password|secret|token)\w*=)[^&\s'\"]+", re.I), r"\1***"),
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,8 +31,9 @@ def run_job(main: Callable[[], int | None]) -> NoReturn:
 
     ValueError and OSError, the user's and the machine's mistakes, become "error: ..." on stderr and
     code 2; Ctrl-C becomes code 130. Anything else is ours and keeps its traceback, as do all errors
-    where the environment has HANDRAY_TRACEBACK=1.
+    where the environment has HANDRAY_TRACEBACK=1. Passwords in URLs are masked.
     """
+    sys.excepthook = _show_masked
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -35,9 +43,21 @@ def run_job(main: Callable[[], int | None]) -> NoReturn:
     except (ValueError, OSError) as error:
         if os.environ.get("HANDRAY_TRACEBACK"):
             raise
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        print(f"error: {masked(_sentence(error))}", file=sys.stderr)
         code = 2
     sys.exit(code)
+
+
+def masked(text: str) -> str:
+    """Text without the passwords and tokens of the URLs in it, for whatever is shown or kept."""
+    for pattern, instead in SECRETS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _show_masked(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    text = "".join(traceback.format_exception(kind, error, trace))
+    print(masked(text), end="", file=sys.stderr)
 
 
 def _sentence(error: ValueError | OSError) -> str:

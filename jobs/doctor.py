@@ -15,7 +15,7 @@ that mends it. Training makes the quick ones of these checks by itself. Leaves n
 import argparse
 from pathlib import Path
 
-from handray.cli import Parser, run_job
+from handray.cli import Parser, masked, run_job
 from handray.config import DataConfig
 from handray.preparation import data_root
 
@@ -38,7 +38,7 @@ def main() -> int:
     for found in examine(data, options.size, storage):
         told = lines(found, nodes)
         wrong += sum(line.startswith("wrong") for line in told)
-        print("\n".join(told), flush=True)
+        print(masked("\n".join(told)), flush=True)
     if data is None:
         print("note   data: neither --data nor data/train/DCM: what depends on it was left out")
     print(f"{wrong} thing{'s'[: wrong != 1]} wrong" if wrong else "Nothing is wrong")

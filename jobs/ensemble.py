@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from handray.cli import Parser, run_job
+from handray.cli import Parser, masked, run_job
 from handray.inference.ballot import Ballot
 from handray.inference.members import OUT_OF_FOLD, OUTPUT, Member, evidence
 from handray.inference.provenance import explained, made_by
@@ -110,7 +110,8 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
     if tracked:
         from handray.reporting.tracking import track_ensemble, tracking_uri
 
-        print(f"MLflow: {tracking_uri()}, run {track_ensemble(options.out, source, numbers)}")
+        run = track_ensemble(options.out, source, numbers)
+        print(f"MLflow: {masked(tracking_uri())}, run {run}")
     return 0
 
 

@@ -50,7 +50,7 @@ def main() -> int:
         return 0
     # Ray and MLflow take seconds to import: most mistakes are told before.
     from handray.cluster.experiment import Experiment
-    from handray.cluster.runtime import nodes, plan
+    from handray.cluster.shares import machines, plan
     from handray.reporting.tracking import check_tracking, start_tracking
 
     check_tracking()
@@ -62,7 +62,7 @@ def main() -> int:
         [config.data.size],
         data,
         run,
-        lambda streamed: plan(config.cluster, max(1, len(missing)), streamed, nodes()),
+        lambda streamed: plan(config.cluster, max(1, len(missing)), streamed, machines()),
     )
     run.claim(facts)
     run.note(weights=experiment.origin, skipped=[fault.path for fault in data.faults])

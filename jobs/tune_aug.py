@@ -20,7 +20,7 @@ import argparse
 import sys
 from collections import defaultdict
 
-from handray.cli import Parser, run_job
+from handray.cli import Parser, masked, run_job
 from handray.config import Config, replaced, short_hash
 from handray.data.augment import TRANSFORMS
 from handray.data.radiographs import DataFolder
@@ -72,7 +72,7 @@ def main() -> int:
     records = [r for r in load_records(run.path / TRIALS) if r.trial.name in wanted]
     _conclude(records, data, run)
     for name, sentence in failures.items():
-        print(f"error: {name}: {sentence}", file=sys.stderr)
+        print(f"error: {name}: {masked(sentence)}", file=sys.stderr)
     return 1 if failures else 0
 
 

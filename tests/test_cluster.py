@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hosts import HOME, MISSING, TOP, Hosts
+from hosts import HOME, MISSING, TOP, Host, Hosts
 from processes import SMALL_TRAINING
 
 pytestmark = [
@@ -43,7 +43,7 @@ def ray(hosts: Hosts, *words: str) -> str:
 def bring_up(hosts: Hosts) -> None:
     """`ray up`, and all servers are there."""
     ray(hosts, "up", "--yes", "cluster.yaml")
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 600
     while "6.0 CPU" not in (status := ray(hosts, "exec", "cluster.yaml", "ray status")):
         assert time.monotonic() < limit, status
         time.sleep(1)
@@ -88,9 +88,28 @@ def test_bare_servers_train_each_fold_on_two_of_them(hosts, phantoms):
     assert not hosts.servers[HEAD].processes("gcs_server")
 
 
-def test_without_the_token_nothing_is_run(hosts):
+def listening(host: Host) -> dict[int, set[str]]:
+    """Port to the addresses that a host listens on there."""
+    code, output = host.run("ss", "-Hltn")
+    assert code == 0, output
+    found: dict[int, set[str]] = {}
+    for line in output.splitlines():
+        address, _, port = line.split()[3].rpartition(":")
+        found.setdefault(int(port), set()).add(address.strip("[]").removeprefix("::ffff:"))
+    return found
+
+
+def test_without_the_token_nothing_is_run_and_people_are_met_on_the_clusters_network(hosts):
     bring_up(hosts)
+    ports = listening(hosts.servers[HEAD])
+    for port in (8265, 10001, 5000):  # the dashboard, Ray's client, MLflow
+        assert HEAD in ports[port]
+        assert ports[port] <= {HEAD, "127.0.0.1"}, f"port {port} is open to other networks"
     (hosts.laptop.home / ".ray/auth_token").write_text("guessed")
     code, output = hosts.laptop.run(*SUBMIT, "true")
     assert code != 0
     assert "token is invalid" in output
+    status = ["env", "RAY_AUTH_MODE=token", "timeout", "60", "ray", "status"]
+    code, output = hosts.laptop.run(*status, "--address", f"{HEAD}:6379")
+    assert code != 0
+    assert "CPU" not in output

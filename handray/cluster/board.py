@@ -1,6 +1,7 @@
 """What the workers have to say while they work, for the one process that shows it."""
 
-from collections.abc import Hashable
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import ray
@@ -18,6 +19,7 @@ class Board:
         self.words: dict[Hashable, dict[str, Any]] = {}
         self.failures: dict[Hashable, str] = {}
         self.outcomes: dict[Hashable, Any] = {}
+        self.kinds: dict[Hashable, str] = {}
         self.decodes = 0
 
     def post(self, key: Hashable, word: dict[str, Any]) -> None:
@@ -39,6 +41,16 @@ class Board:
     def outcome(self, key: Hashable) -> Any:
         """What a training has brought; None where it has brought nothing."""
         return self.outcomes.get(key)
+
+    def take(self, key: Hashable, kinds: Mapping[str, int]) -> str:
+        """Give a training the emptiest kind of GPU, told how many trainings fit each."""
+        taken = Counter(kind for other, kind in self.kinds.items() if other != key)
+        self.kinds[key] = min(kinds, key=lambda kind: taken[kind] / kinds[kind])
+        return self.kinds[key]
+
+    def give_back(self, key: Hashable) -> None:
+        """A training is over, and what it took is free."""
+        self.kinds.pop(key, None)
 
     def count_decode(self) -> None:
         """Count one image decoded."""

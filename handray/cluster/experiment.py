@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 
+from handray.cli import masked
 from handray.cluster.board import start_board
 from handray.cluster.decoding import open_source
 from handray.cluster.kfold import Listener, run_folds
@@ -61,7 +62,7 @@ class Experiment(Setting):
         self.home.note(seconds=seconds)
         if failures:
             for fold, sentence in sorted(failures.items()):
-                print(f"error: fold {fold}: {sentence}", file=sys.stderr)
+                print(f"error: fold {fold}: {masked(sentence)}", file=sys.stderr)
             tracker.end([*map(_key, failures), "parent"], "FAILED")
             print(f"Folds that ended are in {self.home.path}; the same command tries the others.")
             return 1
@@ -167,6 +168,6 @@ def _farewell(home: RunFolder, tracker: Tracker, folds: int, seconds: float) -> 
         + "".join(f"  {n:<13} {what}\n" for n, what in files.items() if (home.path / n).exists())
         + "  summary.json  these numbers\n"
         f"  fold0 .. fold{folds - 1}  best.pt, last.pt, history.json and the fold's own CSVs\n"
-        f"MLflow: {tracker.uri}\n"
+        f"MLflow: {masked(tracker.uri)}\n"
         f"  run {tracker.ids['parent']} (all folds), folds {ids}"
     )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from handray.cluster.predictor import Predictor
-from handray.cluster.runtime import FEED_CPUS
+from handray.cluster.shares import FEED_CPUS
 from handray.config import Config
 from handray.data.augment import Augment
 from handray.data.feed import EpochFeed, Source

@@ -12,9 +12,11 @@ import ray
 import ray.train
 import ray.tune
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from handray.cluster.runtime import ON_HEAD, TRIAL_CPUS, Plan
+from handray.cluster.runtime import ON_HEAD
+from handray.cluster.shares import Plan, machines
 
 if TYPE_CHECKING:  # trials, which only wait, start without the networks' libraries
     from handray.cluster.fold import FoldTask
@@ -52,13 +54,14 @@ def run_folds(
     trainable = ray.tune.with_parameters(
         _fold_trial,
         tasks={task.fold: ray.put(task) for task in tasks},
+        board=tasks[0].board,
         plan=plan,
         storage=storage,
     )
     tuner = ray.tune.Tuner(
         # The trial only waits for its worker group, which holds the CPUs and GPUs itself; on the
         # head, so that it outlives every other node.
-        ray.tune.with_resources(trainable, {"CPU": TRIAL_CPUS, **ON_HEAD}),
+        ray.tune.with_resources(trainable, {"CPU": 0, **ON_HEAD}),
         param_space={"fold": ray.tune.grid_search([task.fold for task in tasks])},
         tune_config=ray.tune.TuneConfig(
             max_concurrent_trials=plan.at_once,
@@ -79,15 +82,32 @@ def run_folds(
     return errors
 
 
-def _fold_trial(settings: dict[str, Any], tasks: dict[int, Any], plan: Plan, storage: str) -> None:
+def _fold_trial(
+    settings: dict[str, Any], tasks: dict[int, Any], board: Any, plan: Plan, storage: str
+) -> None:
     """Body of a Tune trial, in a process of its own."""
     fold = settings["fold"]
-    resources = {"CPU": plan.cpus, **({"GPU": 1} if plan.use_gpu else {})}
+    kind = ray.get(board.take.remote(fold, plan.kinds)) if plan.kinds else ""
+    try:
+        result = _fit(fold, tasks[fold], plan, kind, storage)
+        # A fold that failed for good has a checkpoint too, but not of its end.
+        if result.checkpoint is not None and (result.metrics or {}).get("finished"):
+            ray.tune.report({"fold": fold, "folder": result.checkpoint.path})
+    except _LostMachinesError as error:
+        ray.get(board.fail.remote(fold, str(error)))
+    finally:
+        ray.get(board.give_back.remote(fold))
+
+
+def _fit(fold: int, task: Any, plan: Plan, kind: str, storage: str) -> ray.train.Result:
+    """Train a fold, once its machines are free; raises _LostMachinesError where they are gone."""
     trainer = TorchTrainer(
         _rank,
-        train_loop_config={"task": tasks[fold]},
+        train_loop_config={"task": task},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=plan.ranks, use_gpu=plan.use_gpu, resources_per_worker=resources
+            num_workers=plan.ranks,
+            use_gpu=plan.use_gpu,
+            resources_per_worker=plan.resources(kind),
         ),
         run_config=ray.train.RunConfig(
             name=f"fold{fold}",
@@ -99,10 +119,23 @@ def _fold_trial(settings: dict[str, Any], tasks: dict[int, Any], plan: Plan, sto
             callbacks=[TuneReportCallback()],
         ),
     )
-    result = trainer.fit()
-    # A fold that failed for good has a checkpoint too, but not of its end.
-    if result.checkpoint is not None and (result.metrics or {}).get("finished"):
-        ray.tune.report({"fold": fold, "folder": result.checkpoint.path})
+    while True:
+        try:
+            return trainer.fit()
+        except ray.train.ControllerError as error:
+            if not isinstance(error.controller_failure, WorkerGroupStartupTimeoutError):
+                raise
+            # Others may hold the machines for days; that is no failure, as long as they are there.
+            if not plan.fits(machines(), kind):
+                raise _LostMachinesError(
+                    f"the cluster no longer has {plan.ranks} x {plan.resources(kind)} for its "
+                    "ranks; the same command goes on once the lost machines are back, or with "
+                    "what there is then"
+                ) from error
+
+
+class _LostMachinesError(RuntimeError):
+    """The cluster has shrunk below what a fold needs."""
 
 
 def _rank(settings: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import ray
 import torch
 
 from handray.cluster.board import start_board
-from handray.cluster.runtime import nodes
+from handray.cluster.shares import machines
 from handray.data.radiographs import Radiograph, read_image
 from handray.inference.rule import Rule
 from handray.inference.trained import TrainedNetwork, predict_masks
@@ -43,10 +43,11 @@ def predict_all(
 
     """
     items = [{"row": n, "radiograph": pickle.dumps(one)} for n, one in enumerate(radiographs)]
-    cpus, gpus = (sum(counts) for counts in zip(*nodes(), strict=True))
+    found = machines()
+    cpus, gpus = sum(one.cpus for one in found), sum(one.gpus for one in found)
     # Where there are no GPUs, one CPU is left to decoding.
-    held = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": max(1, cpus - 1)}
-    threads = 0 if gpus else max(1, cpus - 1)
+    threads = 0 if gpus else max(1, max(one.cpus for one in found) - 1)
+    held = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": 0.5 if cpus < 2 else threads}
     board = start_board()
     ray.get(board.keep.remote("checkpoints", list(checkpoints)))
     blocks = min(len(items), 8 * max(1, cpus))

@@ -3,17 +3,18 @@
 import logging
 import os
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import ray
 
-from handray.config import ClusterConfig
+from handray.cluster.shares import machines
 
 WORKER_ENV = {
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Four times so many seconds go by before a fold asks whether the cluster still has what it
+    # waits for: a server reboots in that time, or another one is rented.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     # glibc gives large blocks back at once, and fetching them anew is a fifth of a step on a CPU.
     # Arenas of threads do so whatever the thresholds, and Ray Train trains in a thread.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
@@ -34,33 +35,9 @@ ALONE_ENV = {
     # Nobody gives notice to a Ray of our own that its machine is going away.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
-TRIAL_CPUS = 0.001
-"""What a waiting trial holds of a CPU: Tune refuses trials that hold nothing."""
-FEED_CPUS = 4
-"""Most threads that augment a rank's images."""
 ON_HEAD = {"node:__internal_head__": 0.001}
 """Keeps what all folds depend on off the nodes that may be lost."""
 QUIET = ("ray", "ray.data", "ray.train", "ray.tune")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How folds share the machines."""
-
-    at_once: int
-    """Folds that train side by side."""
-    ranks: int
-    """Ranks of each fold."""
-    cpus: float
-    """Ray's CPUs that a rank holds; a share of one where there are too few to hold."""
-    threads: int
-    """Threads that a rank computes with."""
-    use_gpu: bool
-
-    @property
-    def device(self) -> str:
-        """What each rank computes on, for people."""
-        return "one GPU" if self.use_gpu else f"{self.threads} CPU thread(s)"
 
 
 def start_ray(verbose: bool) -> str:
@@ -92,50 +69,11 @@ def start_ray(verbose: bool) -> str:
         for name in QUIET:
             logging.getLogger(name).setLevel(logging.ERROR)
     DataContext.get_current().enable_progress_bars = verbose
-    cpus, gpus = (sum(counts) for counts in zip(*nodes(), strict=True))
+    found = machines()
+    cpus, gpus = sum(one.cpus for one in found), sum(one.gpus for one in found)
     where = f"the cluster at {address}" if address else "this machine"
-    count = len(nodes())
+    count = len(found)
     return f"Ray on {where}: {count} node{'s'[: count != 1]}, {cpus} CPUs, {gpus} GPUs"
-
-
-def plan(
-    config: ClusterConfig, folds: int, streamed: bool, nodes: Sequence[tuple[int, int]]
-) -> Plan:
-    """Share the machines out: one rank a GPU, or all CPUs to the folds that run at once.
-
-    Args:
-        config: ranks a fold, and folds at once where the user said so.
-        folds: folds that are still to be trained.
-        streamed: images are decoded while training, which takes at least one CPU.
-        nodes: CPUs and GPUs of each node.
-
-    Raises:
-        ValueError: more ranks than GPUs.
-
-    """
-    ranks = config.workers_per_fold
-    cpus, gpus = (sum(counts) for counts in zip(*nodes, strict=True))
-    if gpus and ranks > gpus:
-        raise ValueError(f"--workers-per-fold {ranks}: the cluster has only {gpus} GPUs")
-    fitting = gpus // ranks if gpus else 1
-    at_once = min(folds, config.folds_at_once or fitting)
-    if gpus:
-        at_once = min(at_once, fitting)
-        # A CPU of each GPU's share is left to decoding, and to a stream all that no rank can use.
-        share = min(node_cpus // node_gpus for node_cpus, node_gpus in nodes if node_gpus)
-        used = min(FEED_CPUS, share - 1) if streamed else share - 1
-        return Plan(at_once, ranks, max(0.5, used), max(1, min(8, used)), True)
-    share = (cpus - 1 if streamed and cpus > 1 else cpus) / (at_once * ranks) - TRIAL_CPUS
-    threads = max(1, cpus // (at_once * ranks))
-    # Whole CPUs where there are enough, so that ranks spread over the nodes.
-    held = max(1, int(share)) if share >= 1 else int(100 * share) / 100
-    return Plan(at_once, ranks, held / 2 if streamed and cpus == 1 else held, threads, False)
-
-
-def nodes() -> list[tuple[int, int]]:
-    """CPUs and GPUs of each node of the cluster."""
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in alive]
 
 
 def _check_address(address: str | None) -> None:

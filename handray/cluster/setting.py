@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from handray.cluster.decoding import is_streamed
 from handray.cluster.doctor.examine import check_machines
 from handray.cluster.fold import Decoded, FoldTask
-from handray.cluster.runtime import Plan, start_ray
+from handray.cluster.runtime import start_ray
+from handray.cluster.shares import Plan
 from handray.cluster.storage import check_reach
 from handray.config import Config
 from handray.data.disk_cache import DiskCache, check_room

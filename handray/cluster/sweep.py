@@ -15,10 +15,11 @@ from typing import Any
 import ray
 import ray.tune
 
+from handray.cli import masked
 from handray.cluster.board import start_board
 from handray.cluster.decoding import open_source
-from handray.cluster.runtime import Plan, nodes, plan
 from handray.cluster.setting import Setting
+from handray.cluster.shares import Machine, Plan, machines, plan
 from handray.cluster.storage import drop_file
 from handray.cluster.trial import Shared, asked_for, checkpoint_name, run_trial
 from handray.config import ClusterConfig, Config, replaced
@@ -51,7 +52,7 @@ class Sweep(Setting):
             sizes,
             replace(data, test=()),
             home,
-            lambda streamed: share_out(config.cluster, trials, streamed, nodes()),
+            lambda streamed: share_out(config.cluster, trials, streamed, machines()),
         )
 
     def run(
@@ -85,10 +86,9 @@ class Sweep(Setting):
         at_once = self.shares.at_once
         print(f"Running {total} trials, {at_once} at a time, {self.shares.device} each")
         watch = _Watch(board, self, ended, -(-total // at_once))
-        held = {"CPU": self.shares.cpus, **({"GPU": 1} if self.shares.use_gpu else {})}
         trainable = ray.tune.with_parameters(run_trial, shared=shared)
         tuner = ray.tune.Tuner(
-            ray.tune.with_resources(trainable, held),
+            ray.tune.with_resources(trainable, self.shares.resources()),
             param_space=space,
             tune_config=replace(tune_config, max_concurrent_trials=at_once),
             run_config=ray.tune.RunConfig(
@@ -113,12 +113,12 @@ class Sweep(Setting):
 
 
 def share_out(
-    config: ClusterConfig, trials: int, streamed: bool, nodes: Sequence[tuple[int, int]]
+    config: ClusterConfig, trials: int, streamed: bool, machines: Sequence[Machine]
 ) -> Plan:
     """Share the machines out among trials: one GPU each, or one CPU where there is none."""
-    cpus, gpus = (sum(counts) for counts in zip(*nodes, strict=True))
-    at_once = config.folds_at_once or (gpus or max(1, cpus - streamed))
-    return plan(replace(config, folds_at_once=at_once), trials, streamed, nodes)
+    cpus, gpus = sum(one.cpus for one in machines), sum(one.gpus for one in machines)
+    at_once = config.folds_at_once or gpus or max(1, cpus - streamed)
+    return plan(replace(config, folds_at_once=at_once), trials, streamed, machines)
 
 
 class _Watch(ray.tune.Callback):
@@ -167,7 +167,8 @@ class _Watch(ray.tune.Callback):
         try:
             self.ended(record)
         except Exception as error:  # what Tune meets here makes it train the trial again
-            self.say(f"warning: {name} isn't tracked yet: {error}; the next start tries again")
+            why = masked(str(error))
+            self.say(f"warning: {name} isn't tracked yet: {why}; the next start tries again")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = asked_for(trial.config).name

@@ -33,6 +33,8 @@ STREAM_SHARE = 1 / 8
 """Share of an object store that the rows of one stream may fill ahead of its reader."""
 BLOCK_BYTES = 16 << 20
 """Decoded rows of one task, one row at least: a worker holds about three times as much."""
+PATIENCE = 30.0
+"""Seconds until a stream's reader decodes by itself: others may hold all CPUs, and wait for it."""
 TASKS_PER_CPU = 2
 """Tasks that a stream has begun: one that runs, and one that waits so that no CPU does."""
 
@@ -173,14 +175,26 @@ def _stream(
     tasks = TASKS_PER_CPU * cpus
     room = int(smallest_store() * STREAM_SHARE) // frame.row_bytes
     together = max(1, min(BLOCK_BYTES // frame.row_bytes, room // tasks))
-    begun: deque[ray.ObjectRef[Any]] = deque()
+    begun: deque[tuple[ray.ObjectRef[Any], list[tuple[int, Radiograph]]]] = deque()
+    patience = PATIENCE
+
+    def first() -> list[R]:
+        nonlocal patience
+        ref, few = begun.popleft()
+        if ray.wait([ref], timeout=patience)[0]:
+            patience = PATIENCE
+            return _without_fault(ray.get(ref))
+        patience = 0
+        ray.cancel(ref)
+        return work(few, frame)
+
     for start in range(0, len(rows), together):
         few = [(int(row), radiographs[int(row)]) for row in rows[start : start + together]]
-        begun.append(task.remote(work, few, frame))
+        begun.append((task.remote(work, few, frame), few))
         if len(begun) >= max(1, min(tasks, room // together)):
-            yield _without_fault(ray.get(begun.popleft()))
+            yield first()
     while begun:
-        yield _without_fault(ray.get(begun.popleft()))
+        yield first()
 
 
 def smallest_store() -> int:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -124,8 +125,10 @@ def check_tracking(uri: str | None = None) -> None:
         return
     try:
         if uri.startswith(("http://", "https://")):
-            with suppress(urllib.error.HTTPError):  # it answers, if only to ask for a password
-                urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
+            # urllib takes no password in a URL, and an answer that asks for one is an answer.
+            server = re.sub("//[^/@]*@", "//", uri.rstrip("/"))
+            with suppress(urllib.error.HTTPError):
+                urllib.request.urlopen(f"{server}/health", timeout=10).close()
             return
         if file and not os.access(file, os.W_OK):
             raise OSError("the file can't be written to")
@@ -180,7 +183,7 @@ def download_submission(
 
     """
     client, run = _find_run(option, run_id)
-    names = {artifact.path for artifact in client.list_artifacts(run_id)}
+    names = _artifacts(option, client, run_id)
     if OUTPUT not in names:
         name = run.info.run_name
         raise ValueError(f"{option} {run_id} ({name}) has no {OUTPUT}; did its training finish?")
@@ -189,7 +192,7 @@ def download_submission(
     if levels:
         wanted += map(levels_beside, results)
     for artifact in names & set(map(str, wanted)):
-        client.download_artifacts(run_id, artifact, str(into))
+        _download(option, client, run_id, artifact, into)
     return into / OUTPUT
 
 
@@ -236,8 +239,8 @@ def download_checkpoint(run_id: str, into: Path) -> Path:
 
     """
     client, run = _find_run("--run", run_id)
-    if BEST in {artifact.path for artifact in client.list_artifacts(run_id)}:
-        client.download_artifacts(run_id, BEST, str(into))
+    if BEST in _artifacts("--run", client, run_id):
+        _download("--run", client, run_id, BEST, into)
         return into / BEST
     name = run.info.run_name
     if folds := _children(client, run):
@@ -257,6 +260,24 @@ def fold_ids(run_id: str) -> list[str]:
     """
     client, run = _find_run("--run", run_id)
     return _children(client, run) or [run_id]
+
+
+def _artifacts(option: str, client: MlflowClient, run_id: str) -> set[str]:
+    """Names of a run's artifacts."""
+    try:
+        return {artifact.path for artifact in client.list_artifacts(run_id)}
+    except MlflowException as error:
+        raise ValueError(f"{option} {run_id}: its files can't be listed ({error})") from error
+
+
+def _download(option: str, client: MlflowClient, run_id: str, name: str, into: Path) -> None:
+    """Fetch one file of a run, by a name of ours; MLflow refuses what would leave ``into``."""
+    try:
+        client.download_artifacts(run_id, name, str(into))
+    except MlflowException as error:
+        raise ValueError(f"{option} {run_id}: {name} can't be fetched ({error})") from error
+    if not (into / name).is_file():
+        raise ValueError(f"{option} {run_id}: {name} is no file")
 
 
 def _children(client: MlflowClient, run: Run) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 
 from handray.cluster.asha import AshaByFold
 from handray.cluster.fold import Decoded, FoldTask
+from handray.cluster.shares import Machine
 from handray.cluster.sweep import Sweep, share_out
 from handray.cluster.trial import _Training
 from handray.config import ClusterConfig, Config, replaced
@@ -68,7 +69,7 @@ def swept(one_ray, phantoms, tmp_path_factory):
         Trial("elsewhere", 1, POOR),
         Trial("broken", 0, {"optim.lr": 1e30, "optim.clip": 1e30, "optim.optimizer": "sgd"}),
     ]
-    shares = share_out(CONFIG.cluster, len(trials), False, [(2, 0)])
+    shares = share_out(CONFIG.cluster, len(trials), False, [Machine(2)])
     sweep = Sweep(
         CONFIG,
         data,
@@ -96,12 +97,12 @@ def swept(one_ray, phantoms, tmp_path_factory):
 
 
 def test_two_trials_run_side_by_side_on_two_cpus_with_a_thread_each():
-    shares = share_out(ClusterConfig(), 5, False, [(2, 0)])
+    shares = share_out(ClusterConfig(), 5, False, [Machine(2)])
     assert (shares.at_once, shares.ranks, shares.threads) == (2, 1, 1)
     assert 0.5 < shares.cpus <= 1
-    gpus = share_out(ClusterConfig(), 5, False, [(8, 2), (8, 1)])
+    gpus = share_out(ClusterConfig(), 5, False, [Machine(8, 2), Machine(8, 1)])
     assert (gpus.at_once, gpus.use_gpu) == (3, True)
-    assert share_out(ClusterConfig(), 5, True, [(2, 0)]).at_once == 1, "one CPU decodes"
+    assert share_out(ClusterConfig(), 5, True, [Machine(2)]).at_once == 1, "one CPU decodes"
 
 
 def test_the_poor_trial_is_stopped_at_its_first_rung_and_others_run_to_their_end(swept):

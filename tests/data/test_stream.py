@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+import ray
 
 from handray.cluster.board import CountDecode, start_board
 from handray.data.augment import Augment
@@ -45,6 +46,14 @@ def test_cached_rows_are_the_decoded_images_in_the_order_asked_for(cached, data)
 
 def test_streamed_rows_are_the_same(one_ray, data):
     check(list(StreamedRows(data.train, FRAME).samples(ROWS)), data)
+
+
+def test_a_stream_goes_on_while_others_hold_all_cpus(one_ray, data, monkeypatch):
+    monkeypatch.setattr("handray.data.stream.PATIENCE", 0.5)
+    others = ray.util.placement_group([{"CPU": 1}] * int(ray.cluster_resources()["CPU"]))
+    assert others.wait(60)
+    check(list(StreamedRows(data.train, FRAME).samples(ROWS)), data)
+    ray.util.remove_placement_group(others)
 
 
 def test_no_rows_are_no_error(one_ray, cached, data):

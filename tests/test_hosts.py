@@ -1,0 +1,183 @@
+"""Faults of a cluster of hosts while it trains: `make hosts-test`, about 20 minutes.
+
+One `ray up` for all of them. A fold's two ranks are on two of three hosts; a fault strikes in the
+first fold, after its first checkpoint.
+"""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import fault_table
+import pytest
+from hosts import HOME, MISSING, Host, Hosts
+from test_cluster import HEAD, SUBMIT, TRAINING, WORKERS, bring_up, check_run, hosts_of_ranks, ray
+
+pytestmark = [
+    pytest.mark.hosts,
+    pytest.mark.skipif(bool(MISSING), reason=f"hosts need {', '.join(MISSING)}"),
+]
+LONGER = [*TRAINING, "--epochs", "3", "--passes", "1", "--data", "/mnt/handray/hands", "--name"]
+FULL = """
+used=$(df --output=used /tmp | tail -1)
+mount -o remount,size=$((used + 1000))k /tmp
+head -c 64M /dev/zero > /tmp/filler 2> /dev/null
+true
+"""
+EMPTY = "rm -f /tmp/filler; mount -o remount,size=50% /tmp"
+
+
+@dataclass
+class Cluster:
+    """Hosts that train."""
+
+    hosts: Hosts
+    struck: float = 0.0
+    """When the last fault came."""
+    known: set[Path] | None = None
+    """Checkpoints that were there then; None once another one is."""
+    lost: float = 0.0
+    """Seconds from the fault to the next checkpoint."""
+    rows: list[dict[str, str]] = field(default_factory=list)
+
+    def train(self, name: str, strike: Callable[[str], None] | None = None) -> tuple[int, str]:
+        """Train; a fault strikes a worker of the first fold. Exit code and output."""
+        job = self.hosts.laptop.start(*SUBMIT, "python", "jobs/train_kfold.py", *LONGER, name)
+        fold, worker = self.hosts.folder / "shared" / name / "fold0", set()
+        while job.poll() is None:
+            checkpoints = set(fold.glob("checkpoint_*"))
+            if strike and checkpoints and (worker := hosts_of_ranks(self.hosts) - {HEAD}):
+                self.known, self.struck = checkpoints, time.monotonic()
+                strike(min(worker))
+                strike = None
+            elif self.known is not None and checkpoints - self.known:
+                self.known, self.lost = None, time.monotonic() - self.struck
+            time.sleep(0.2)
+        output, _ = job.communicate()
+        assert strike is None, f"the job ended before the fault came\n{output}"
+        return job.returncode, output
+
+    def check(self, name: str) -> None:
+        """All folds are there, and every row."""
+        runs = self.hosts.laptop.home / "runs" / name
+        runs.mkdir(parents=True)
+        ray(
+            self.hosts,
+            "rsync-down",
+            "cluster.yaml",
+            f"~/handray/runs/{name}/",
+            f"{HOME}/runs/{name}/",
+        )
+        check_run(runs, folds=2, images=2, classes=29)
+
+    def add(self, fault: str, outcome: str) -> None:
+        """A row of the table."""
+        assert self.known is None, "no checkpoint came after the fault"
+        self.rows.append(fault_table.row(fault, outcome, self.lost))
+
+    def wait(self) -> None:
+        """Wait until all servers are nodes again."""
+        limit = time.monotonic() + 900
+        while "/6.0 CPU" not in (status := ray(self.hosts, "exec", "cluster.yaml", "ray status")):
+            assert time.monotonic() < limit, status
+            time.sleep(2)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, phantoms):
+    folder = tmp_path_factory.mktemp("hosts")
+    with Hosts([HEAD, *WORKERS], folder) as hosts:
+        shutil.copytree(phantoms, folder / "shared/hands")
+        bring_up(hosts)
+        cluster = Cluster(hosts)
+        yield cluster
+    fault_table.keep(cluster.rows)
+
+
+def kill(host: Host, kind: str) -> None:
+    found = host.processes(kind)
+    assert found, f"{host.name} has no {kind}"
+    for process in found:
+        os.kill(process, signal.SIGKILL)
+
+
+def survived(cluster: Cluster, name: str, fault: str, strike: Callable[[str], None]) -> str:
+    """The job ends by itself, with all folds and every row; its output."""
+    code, output = cluster.train(name, strike)
+    assert code == 0, output
+    cluster.check(name)
+    cluster.add(fault, "the job ended with all folds and every row")
+    return output
+
+
+def test_a_workers_network_is_cut_for_half_a_minute(cluster):
+    def cut(worker: str) -> None:
+        cluster.hosts.plug(worker, "down")
+        time.sleep(30)
+        cluster.hosts.plug(worker, "up")
+
+    survived(cluster, "cable", "a worker's network cut for 30 s", cut)
+    cluster.wait()
+
+
+def test_a_raylet_is_killed(cluster):
+    def strike(worker: str) -> None:
+        kill(cluster.hosts.servers[worker], "raylet/raylet")
+
+    survived(cluster, "raylet", "a worker's raylet killed", strike)
+    cluster.wait()
+
+
+def test_a_host_loses_power_and_comes_back(cluster):
+    lost = []
+
+    def strike(worker: str) -> None:
+        lost.append(worker)
+        cluster.hosts.servers[worker].kill()
+
+    survived(cluster, "power", "a worker switched off", strike)
+    cluster.hosts.boot(lost[0])
+    cluster.wait()
+
+
+def test_the_driver_on_the_head_is_killed(cluster):
+    def strike(_: str) -> None:
+        kill(cluster.hosts.servers[HEAD], "jobs/train_kfold.py")
+
+    code, output = cluster.train("driver", strike)
+    assert code != 0, output
+    code, output = cluster.train("driver")
+    assert code == 0, output
+    cluster.check("driver")
+    cluster.add(
+        "the driver on the head killed",
+        "the job ended; the same command went on from the checkpoint to all folds and every row",
+    )
+
+
+def test_a_hosts_disk_is_full(cluster):
+    full = []
+
+    def strike(_: str) -> None:
+        # The host of the rank that writes checkpoints.
+        for host in cluster.hosts.servers.values():
+            if not host.run("sh", "-c", "ls /tmp/handray-fold-*/last.pt")[0]:
+                full.append(host)
+                host.run("sh", "-c", FULL)
+        assert len(full) == 1
+
+    code, output = cluster.train("disk", strike)
+    assert code == 1, output
+    print(output)
+    full[0].run("sh", "-c", EMPTY)
+    code, output = cluster.train("disk")
+    assert code == 0, output
+    cluster.check("disk")
+    cluster.add(
+        "a host's disk full at a checkpoint",
+        "the job ended with a sentence; once there was room, the same command went on",
+    )
