@@ -26,6 +26,7 @@ from handray.preparation import (
     facts_of,
     read_data,
 )
+from handray.reporting.notify import Alarms
 from handray.reporting.run_folder import RunFolder
 from handray.whole_files import write_text
 
@@ -52,23 +53,24 @@ def main() -> int:
     from handray.cluster.runtime import nodes, plan
     from handray.reporting.tracking import check_tracking, start_tracking
 
-    check_tracking()
-    run.require_space(4 * parameters * _copies(config))
-    missing = [fold for fold in chosen if fold in run.missing_folds(config.data.folds)]
-    experiment = Experiment.open(
-        options,
-        config,
-        [config.data.size],
-        data,
-        run,
-        lambda streamed: plan(config.cluster, max(1, len(missing)), streamed, nodes()),
-    )
-    run.claim(facts)
-    run.note(weights=experiment.origin, skipped=[fault.path for fault in data.faults])
-    table = fold_table(data.train, experiment.fold_of)
-    write_text(run.path / "folds.csv", table.to_csv(index=False))
-    tracker = start_tracking(run, facts, {f"fold{fold}": {"fold": fold} for fold in missing})
-    return experiment.run(missing, tracker)
+    with Alarms(options.notify, f"train_kfold {run.name}") as alarms:
+        check_tracking()
+        run.require_space(4 * parameters * _copies(config))
+        missing = [fold for fold in chosen if fold in run.missing_folds(config.data.folds)]
+        experiment = Experiment.open(
+            options,
+            config,
+            [config.data.size],
+            data,
+            run,
+            lambda streamed: plan(config.cluster, max(1, len(missing)), streamed, nodes()),
+        )
+        run.claim(facts)
+        run.note(weights=experiment.origin, skipped=[fault.path for fault in data.faults])
+        table = fold_table(data.train, experiment.fold_of)
+        write_text(run.path / "folds.csv", table.to_csv(index=False))
+        tracker = start_tracking(run, facts, {f"fold{fold}": {"fold": fold} for fold in missing})
+        return experiment.run(missing, tracker, alarms)
 
 
 def _options() -> argparse.Namespace:

@@ -38,6 +38,7 @@ from handray.preparation import (
 from handray.recipes import small_ablation
 from handray.reporting.ablation import BASELINE, by_slice, leaderboard, noise
 from handray.reporting.leaderboard import leaderboard_text, save_leaderboard
+from handray.reporting.notify import Alarms, ended
 from handray.reporting.run_folder import RunFolder
 from handray.reporting.trials import TRIALS, Trial, TrialRecord, load_records
 
@@ -67,7 +68,10 @@ def main() -> int:
         # Ray and MLflow take seconds to import: most mistakes are told before.
         from handray.cluster.ablation import run_ablation
 
-        failures = run_ablation(options, config, data, run, facts, missing)
+        with Alarms(options.notify, f"tune_aug {run.name}") as alarms:
+            alarms.tell(f"starts: {len(missing)} trials")
+            failures = run_ablation(options, config, data, run, facts, missing)
+            alarms.tell(ended(len(missing), failures))
     wanted = {trial.name for trial in trials}
     records = [r for r in load_records(run.path / TRIALS) if r.trial.name in wanted]
     _conclude(records, data, run)

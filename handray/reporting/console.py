@@ -12,6 +12,9 @@ from typing import Any
 REDRAW_SECONDS = 1.0
 LOG_SECONDS = 20.0
 """Seconds between two lines where the output is a file, so that a log stays readable."""
+_drawing = threading.RLock()
+_live: list["LiveLines"] = []
+"""Those that are shown just now."""
 
 
 def duration(seconds: float) -> str:
@@ -42,6 +45,14 @@ def banner(*lines: str) -> str:
     return "\n".join([bar, *(f"** {line}" for line in lines), bar])
 
 
+def warn(text: str) -> None:
+    """Print a warning on stderr, from any thread, above the lines that are live just now."""
+    with _drawing:
+        for live in _live:
+            live.erase()
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
 class LiveLines:
     """Lines that are drawn over each other in a terminal, and now and then into a log file.
 
@@ -53,24 +64,25 @@ class LiveLines:
         self.is_terminal = sys.stderr.isatty()
         self._drawn = 0
         self._last: list[str] = []
-        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> "LiveLines":
+        _live.append(self)
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
         self._thread.join(timeout=5)
+        _live.remove(self)
         if kind is None:
             self._draw()
 
     def say(self, text: str) -> None:
         """Print a line that stays, above the live ones."""
-        with self._lock:
-            self._erase()
+        with _drawing:
+            self.erase()
             print(text, flush=True)
 
     def _run(self) -> None:
@@ -84,19 +96,20 @@ class LiveLines:
         # A line that wraps would be erased in part only.
         width = shutil.get_terminal_size().columns - 1 if self.is_terminal else None
         lines = [line[:width] for line in self.lines()]
-        with self._lock:
+        with _drawing:
             if not self.is_terminal:
                 for line in lines:
                     if line not in self._last:
                         print(line, file=sys.stderr, flush=True)
                 self._last = lines
                 return
-            self._erase()
+            self.erase()
             for line in lines:
                 print(line, file=sys.stderr, flush=True)
             self._drawn = len(lines)
 
-    def _erase(self) -> None:
+    def erase(self) -> None:
+        """Make room for another line; the caller holds the lock."""
         if self._drawn:
             print(f"\x1b[{self._drawn}F\x1b[J", end="", file=sys.stderr, flush=True)
             self._drawn = 0

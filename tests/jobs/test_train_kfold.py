@@ -11,6 +11,7 @@ import pytest
 import torch
 from processes import SMALL_TRAINING as SMALL
 from processes import mlflow_runs, run
+from webhooks import SECRET, receiving
 
 from handray.data.radiographs import read_folder, read_truth
 from handray.inference.levels import MIDDLE, read_levels
@@ -25,9 +26,46 @@ def trained(phantoms, tmp_path_factory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("train")
     ranks = ["--workers-per-fold", 2, "--activation-checkpointing"]
     arguments = [*SMALL, "--epochs", 2, *ranks, "--data", phantoms]
-    code, output = run("train_kfold.py", *arguments, folder=folder)
+    with receiving() as server:
+        code, output = run("train_kfold.py", *arguments, folder=folder, HANDRAY_NOTIFY=server.url)
     assert code == 0, output
+    (folder / "told.txt").write_text("\n".join(server.texts))
     return folder, output
+
+
+def test_a_webhook_is_told_of_start_folds_and_end_and_its_address_is_written_nowhere(trained):
+    folder, output = trained
+    told = (folder / "told.txt").read_text().splitlines()
+    assert all(text.startswith("train_kfold small on ") for text in told)
+    starts, *folds, ends = (text.split(": ", 1)[1] for text in told)
+    assert starts == "starts: hrnet_small on 13 images, folds 0, 1"
+    assert sorted(text[:22] for text in folds) == [f"fold {n}  finished: Dice" for n in (0, 1)]
+    assert ends.startswith("finished in ") and "oof_dice_mean 0." in ends
+    assert SECRET not in output
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def test_a_wrong_webhook_is_refused_and_a_right_one_told_of_bad_input_without_being_shown(
+    run_here, phantoms, tmp_path
+):
+    arguments = ["train_kfold.py", *SMALL, "--data", phantoms]
+    code, output = run_here(*arguments, "--notify", f"hooks/{SECRET}", folder=tmp_path)
+    assert code == 2
+    assert output.startswith("error: argument --notify: neither http:// nor https://")
+    assert SECRET not in output
+    with receiving() as server:
+        code, output = run_here(
+            *arguments,
+            *("--notify", server.url),
+            folder=tmp_path,
+            MLFLOW_TRACKING_URI="http://127.0.0.1:9",
+        )
+    assert code == 2 and SECRET not in output
+    assert [text.split(": ", 1)[1][:60] for text in server.texts] == [
+        "failed: MLFLOW_TRACKING_URI http://127.0.0.1:9 can't be used"
+    ]
 
 
 def test_output_has_every_test_image_and_class_in_the_competitions_format(trained, phantoms):
