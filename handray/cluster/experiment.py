@@ -21,11 +21,13 @@ from handray.cluster.kfold import Listener, run_folds
 from handray.cluster.setting import Setting
 from handray.cluster.storage import fetch_folder
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
-from handray.reporting.console import LiveLines, duration, progress_line
+from handray.reporting.console import LiveLines, duration, progress_line, warn
 from handray.reporting.notify import Alarms
+from handray.reporting.report import write_report
 from handray.reporting.results import conclude
-from handray.reporting.run_folder import HISTORY, LAST, OVERLAY, RunFolder, best_epoch
+from handray.reporting.run_folder import HISTORY, LAST, OVERLAY, REPORT, RunFolder, best_epoch
 from handray.reporting.tracking import Tracker
+from handray.reporting.training_record import TrainingRecord
 from handray.whole_files import write_json
 
 
@@ -65,11 +67,13 @@ class Experiment(Setting):
         if failures:
             for fold, sentence in sorted(failures.items()):
                 print(f"error: fold {fold}: {sentence}", file=sys.stderr)
+            self._report(seconds, failures, tracker)
             tracker.end([*map(_key, failures), "parent"], "FAILED")
             print(f"Folds that ended are in {self.home.path}; the same command tries the others.")
             alarms.tell(f"ended, but folds failed ({_listed(failures)})")
             return 1
         if others := self.home.missing_folds(folds):
+            self._report(seconds, {}, tracker)
             tracker.end(["parent"], "FINISHED")
             print(f"Folds of {self.home.path} that aren't trained yet: {_listed(others)}")
             alarms.tell(f"ended; folds that aren't trained yet: {_listed(others)}")
@@ -77,6 +81,7 @@ class Experiment(Setting):
         summary = conclude(self.data, self.home, folds, seconds)
         numbers = {key: value for key, value in summary.items() if isinstance(value, float)}
         tracker.log_numbers("parent", numbers)
+        self._report(seconds, {}, tracker)
         tracker.log_files("parent", self.home.files())
         tracker.log_json("parent", "summary.json", summary)
         tracker.end(["parent"], "FINISHED")
@@ -94,11 +99,11 @@ class Experiment(Setting):
         """Train folds; fold to one sentence for those that failed."""
         board = start_board()
         size, cache = self.config.data.size, self.config.cluster.cache
+        started, before = time.monotonic(), self.home.notes().get("decode_seconds", 0.0)
         decoded = open_source(size, self.data, self.streamed, cache, board)
-        print(
-            f"Training {len(folds)} fold(s), {self.shares.at_once} at a time, "
-            f"{self.shares.ranks} rank(s) a fold, {self.shares.device} a rank"
-        )
+        shares = f"{self.shares.ranks} rank(s) a fold, {self.shares.device} a rank"
+        self.home.note(decode_seconds=before + time.monotonic() - started, shares=shares)
+        print(f"Training {len(folds)} fold(s), {self.shares.at_once} at a time, {shares}")
         task = self.task(decoded, board)
         tasks = [replace(task, fold=fold) for fold in folds]
         training, told = set(folds), threading.Event()
@@ -137,6 +142,14 @@ class Experiment(Setting):
         failures |= dict.fromkeys(lost, "ended without a result; see why with -v")
         mourn(failures)
         return failures
+
+    def _report(self, seconds: float, failures: dict[int, str], tracker: Tracker) -> None:
+        """Leave the report of what is done, which is as good without it."""
+        try:
+            record = TrainingRecord(self.home, self.data, self.config, seconds, failures)
+            tracker.log_files("parent", [write_report(record)])
+        except Exception as error:
+            warn(f"no report was written: {type(error).__name__}: {error}")
 
     def _bring_home(self, fold: int, folder: str, tracker: Tracker) -> str:
         """Fetch a finished fold: its folder, its curves, its artifacts; a line that says so."""
@@ -181,6 +194,7 @@ def _farewell(home: RunFolder, tracker: Tracker, folds: int, seconds: float) -> 
         OUTPUT: "voted test masks" if folds > 1 else "test masks",
         OUT_OF_FOLD: "out-of-fold masks",
         OVERLAY: "a look at them",
+        REPORT: "curves, Dice by class and slice, worst cases, time",
     }
     return (
         f"\nTook {duration(seconds)}. Everything lies in {home.path}:\n"
