@@ -19,10 +19,13 @@ from handray.reporting.page import Block, Gallery, Text, Tile, photo
 
 SIDE = 640
 """Of a picture in the page, pixels at most."""
+COARSE, CLOSE = 250, 1000
+"""Parts of a film's side that an outline is as wide as, in a small picture and in a close one."""
 RIGHT, EXTRA, MISSED, SWAPPED = "#56b4e9", "#e8651a", "#f0e442", "#cc79a7"
 LEGEND = (
     "Errors: blue is right, yellow is missed, vermilion is too much, purple is given to another "
-    "class. In the last picture the label is white."
+    "class. In the last picture the label is white, the "
+    "prediction coloured."
 )
 
 Image = NDArray[np.uint8]
@@ -53,12 +56,12 @@ def _case(judged: Judged, number: int) -> list[Block]:
     ours, truth = judged.result.rows.part(first, last), judged.truth.part(first, last)
     colours = class_colours(names)
     box, what = _close_up(truth, ours, names, worst[0], image_HW.shape)
-    close = draw_overlay(image_HW, ours, colours, fill=0.25)
-    close = draw_overlay(close, truth, ["#ffffff"] * len(names), fill=0)
+    label = draw_overlay(image_HW, truth, ["#ffffff"] * len(names), 0, CLOSE)
+    close = draw_overlay(label, ours, colours, 0, CLOSE)
     pictures = {
         "film": image_HW,
-        "label": draw_overlay(image_HW, truth, colours, fill=0),
-        "prediction": draw_overlay(image_HW, ours, colours, fill=0),
+        "label": draw_overlay(image_HW, truth, colours, 0, COARSE),
+        "prediction": draw_overlay(image_HW, ours, colours, 0, COARSE),
         "errors": errors(image_HW, ours, truth),
         what: close[box],
     }

@@ -25,6 +25,7 @@ LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555
 GROUPS = {"fingers": FINGERS, "carpals": CARPALS, "forearm": FOREARM}
 GROUP_COLOURS = {"fingers": "#0072b2", "carpals": "#d55e00", "forearm": "#009e73", "all": "#1b2027"}
 OTHER = "#6b7683"
+PART_COLOURS = ("#56b4e9", "#0072b2", "#d55e00", "#9aa5b1", "#cc79a7")
 MOST_CLASSES = 60
 """Classes in one chart: of more, the worst."""
 
@@ -123,7 +124,7 @@ def reliability(
     held = held_LC.sum(axis=1)
     names = [f"{low:g} to {high:g}" for low, high in BANDS]
     share.bar(names, held / max(1, held.sum()), color=GROUP_COLOURS["fingers"], width=0.7)
-    share.set(xlabel="predicted probability", ylabel="share of these pixels", yscale="log")
+    share.set(xlabel="predicted probability", ylabel="share of these pixels")
     share.tick_params(axis="x", labelsize=8)
     return figure
 
@@ -135,7 +136,7 @@ def time_spent(seconds: Mapping[str, Mapping[str, float]]) -> "Figure":
     most = max(sum(row.values()) for row in seconds.values())
     unit, size = ("h", 3600) if most > 7200 else ("min", 60) if most > 120 else ("s", 1)
     left = np.zeros(len(seconds))
-    for part, colour in zip(parts, LINES, strict=False):
+    for part, colour in zip(parts, PART_COLOURS, strict=False):
         widths = np.array([row.get(part, 0.0) / size for row in seconds.values()])
         axes.barh(range(len(seconds)), widths, left=left, color=colour, height=0.6, label=part)
         left += widths

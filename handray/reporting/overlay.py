@@ -15,7 +15,11 @@ from handray.reporting.colours import bgr
 
 
 def draw_overlay(
-    image: NDArray[np.uint8], classes: RunRows, colours: Sequence[str], fill: float = 0.3
+    image: NDArray[np.uint8],
+    classes: RunRows,
+    colours: Sequence[str],
+    fill: float = 0.3,
+    parts: int = 700,
 ) -> NDArray[np.uint8]:
     """Fill and outline each class in its colour, (H, W, 3) uint8 BGR.
 
@@ -24,11 +28,12 @@ def draw_overlay(
         classes: runs of each class in the same frame.
         colours: of each class, such as ``class_colours`` gives.
         fill: how much of the colour covers the inside, 0 to 1.
+        parts: of the image's longer side, one of which is as wide as an outline.
 
     """
     height, width = image.shape[:2]
     picture = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
-    line = max(1, max(height, width) // 700)
+    line = max(1, max(height, width) // parts)
     for number, name in enumerate(colours):
         mask, colour = decode(classes[number], (height, width)).view(np.uint8), bgr(name)
         if fill:

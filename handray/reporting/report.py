@@ -76,15 +76,15 @@ def write_report(training: TrainingRecord) -> Path:
 
 
 def _numbers(training: TrainingRecord) -> Section:
-    facts = {}
+    facts: dict[str, str] = {}
     if judged := training.judged:
         on = "out-of-fold" if training.config.data.folds > 1 else "test"
-        facts[f"{on} Dice (95 % over people)"] = sections.told(judged.mean())
+        facts |= sections.told(f"{on} Dice", judged.mean())
         facts["spread over images"] = f"{judged.dice_NC.mean(axis=1).std():.4f}"
     output = training.output
     if training.config.data.folds > 1 and output and training.labels.covers(output.image_names):
         result = Judged.of("", [output], training.labels)
-        facts["test Dice, folds voted"] = sections.told(result.mean())
+        facts["test Dice, folds voted"] = f"{result.mean().dice:.4f}"
     data, folds = training.data, training.config.data.folds
     facts |= {
         "folds": f"{len(training.done)} of {folds}" if folds > 1 else "none held out",

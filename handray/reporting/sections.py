@@ -34,7 +34,7 @@ def of_classes(judged: Judged) -> Section:
         own_N = dice_NC[:, c]
         worst = judged.images[int(own_N.argmin())].name
         chip, group = Chip(names[c], colours[c]), figures.group_of(names[c])
-        numbers = [float(own_N.mean()), float(own_N.std()), float(own_N.min())]
+        numbers = [_short(value) for value in (own_N.mean(), own_N.std(), own_N.min())]
         rows.append([chip, group, *numbers, worst])
     head = ["class", "group", "Dice", "standard deviation", "worst", "of image"]
     blocks: list[Block] = [
@@ -48,7 +48,10 @@ def of_slices(judged: Judged, folds: Mapping[str, Mean]) -> Section:
     """Dice of kinds of images, of groups of classes and of folds."""
     kinds, groups = judged.slices()
     means = {"all": judged.mean(), **folds, **kinds, **groups}
-    rows: list[list[Any]] = [[n, m.images, m.dice, m.low, m.high] for n, m in means.items()]
+    rows: list[list[Any]] = [
+        [name, mean.images, *map(_short, (mean.dice, mean.low, mean.high))]
+        for name, mean in means.items()
+    ]
     blocks: list[Block] = [
         Figure(plot(figures.dice_of_slices(means), "Dice of each slice")),
         Table(["slice", "images", "Dice", "95 % from", "to"], rows, judged.what, shown=20),
@@ -77,9 +80,7 @@ def of_thresholds(judged: Judged) -> Section:
         [
             Chip(names[c], class_colours(names)[c]),
             LEVELS[best_C[c]],
-            float(dice_LC[MIDDLE, c]),
-            float(dice_LC[best_C[c], c]),
-            float(gain_C[c]),
+            *map(_short, (dice_LC[MIDDLE, c], dice_LC[best_C[c], c], gain_C[c])),
         ]
         for c in np.argsort(-gain_C, kind="stable").tolist()
         if gain_C[c] > 0
@@ -144,10 +145,17 @@ def missing(title: str, why: str) -> Section:
     return Section(title, [Text(why)])
 
 
-def told(mean: Mean) -> str:
-    """A mean Dice with its interval, for people."""
-    interval = f" ({mean.low:.3f} to {mean.high:.3f})" if np.isfinite(mean.low) else ""
-    return f"{mean.dice:.4f}{interval}"
+def told(what: str, mean: Mean) -> dict[str, str]:
+    """A mean Dice and its interval as facts."""
+    facts = {what: f"{mean.dice:.4f}"}
+    if np.isfinite(mean.low):
+        facts["its 95 % interval over people"] = f"{mean.low:.3f} to {mean.high:.3f}"
+    return facts
+
+
+def _short(value: float) -> float:
+    """Rounded: further digits of a Dice are noise."""
+    return round(float(value), 4)
 
 
 def _handray() -> str:
