@@ -77,10 +77,12 @@ class Sweep(Setting):
         """
         board = start_board()
         # Decoded once for each size that trials ask for.
-        cache = self.config.cluster.cache
+        cache, started = self.config.cluster.cache, time.monotonic()
         decoded = {
             size: open_source(size, self.data, self.streamed, cache, board) for size in sizes
         }
+        known = self.home.notes().get("decode_seconds", 0.0)
+        self.home.note(decode_seconds=known + time.monotonic() - started)
         shared = Shared(self.task(decoded[sizes[0]], board), decoded, self.storage)
         at_once = self.shares.at_once
         print(f"Running {total} trials, {at_once} at a time, {self.shares.device} each")

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from handray.bones import CARPALS, FINGERS, FOREARM
 from handray.inference.calibration import BANDS
-from handray.inference.levels import LEVELS
 from handray.reporting.judged import Mean
 
 if TYPE_CHECKING:
@@ -91,17 +90,19 @@ def dice_of_slices(means: Mapping[str, Mean]) -> "Figure":
     return figure
 
 
-def threshold_curve(dice_LC: Floats, class_names: Sequence[str]) -> "Figure":
-    """Mean Dice by the probability that a pixel must exceed, of all classes and of groups."""
+def dice_by(
+    what: str, values: Sequence[float], dice_LC: Floats, class_names: Sequence[str]
+) -> "Figure":
+    """Mean Dice of all classes and of groups by what a pixel must have, at L values of it."""
     figure, (axes,) = _figure(8, 3.8, 1)
     for name, chosen in _grouped(class_names).items():
         dice_L = dice_LC[:, chosen].mean(axis=1)
         colour = GROUP_COLOURS[name]
-        axes.plot(LEVELS, dice_L, "-", color=colour, label=name, lw=2.2 if name == "all" else 1.4)
+        axes.plot(values, dice_L, "-", color=colour, label=name, lw=2.2 if name == "all" else 1.4)
         at = int(dice_L.argmax())
-        axes.plot(LEVELS[at], dice_L[at], "o", color=colour, ms=7)
-    axes.set(xlabel="a pixel must exceed this probability (dot: the best)", ylabel="Dice")
-    axes.set_xticks(LEVELS)
+        axes.plot(values[at], dice_L[at], "o", color=colour, ms=7)
+    axes.set(xlabel=f"{what} (dot: the best)", ylabel="Dice")
+    axes.set_xticks(values, [f"{value:.3g}" for value in values])
     _legend(axes)
     return figure
 
@@ -144,6 +145,21 @@ def time_spent(seconds: Mapping[str, Mapping[str, float]]) -> "Figure":
     axes.set_xlabel(unit)
     axes.grid(axis="y", visible=False)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(parts), frameon=False)
+    return figure
+
+
+def differences(values: Floats, rows: Sequence[str], columns: Sequence[str]) -> "Figure":
+    """A table of signed numbers as colours: blue is better, brown is worse."""
+    figure, (axes,) = _figure(2.2 + 0.95 * len(columns), 1.2 + 0.3 * len(rows), 1)
+    most = max(1e-6, float(np.nanmax(np.abs(values), initial=0)))
+    axes.imshow(values, cmap="BrBG", vmin=-most, vmax=most, aspect="auto")
+    for (y, x), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            colour = "w" if abs(value) > 0.7 * most else "#1b2027"
+            axes.text(x, y, f"{value:+.3f}", ha="center", va="center", color=colour, fontsize=8.5)
+    _names(axes, rows)
+    axes.set_xticks(range(len(columns)), [name.replace(" ", "\n", 1) for name in columns])
+    axes.grid(visible=False)
     return figure
 
 

@@ -74,7 +74,7 @@ def of_thresholds(judged: Judged) -> Section:
     if judged.counts is None:
         return Section(title, [Text("The result has no levels, so only one threshold is known.")])
     names, dice_LC = judged.result.class_names, judged.counts.dice_LC()
-    best_C = dice_LC.argmax(axis=0)
+    what, best_C = "a pixel must exceed this probability", dice_LC.argmax(axis=0)
     gain_C = dice_LC.max(axis=0) - dice_LC[MIDDLE]
     rows: list[list[Any]] = [
         [
@@ -87,7 +87,7 @@ def of_thresholds(judged: Judged) -> Section:
     ]
     head = ["class", "best threshold", "Dice at 0.5", "Dice there", "gain"]
     blocks: list[Block] = [
-        Figure(plot(figures.threshold_curve(dice_LC, names), "Dice by threshold")),
+        Figure(plot(figures.dice_by(what, LEVELS, dice_LC, names), "Dice by threshold")),
         Table(head, rows, "Classes that another threshold would help, by these same images"),
         Text(
             "A gain that is chosen and measured on the same images is too good; "
