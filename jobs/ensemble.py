@@ -16,6 +16,8 @@ beside each run's output.csv, or by the CSVs themselves where their own images h
   python jobs/ensemble.py --csv runs/*/output.csv --data /data/hands --select --per-class --soft
   python jobs/ensemble.py --explain output.csv
 
+Then it also leaves OUT_report.html: members beside the vote, by class and slice, worst cases.
+
 All members must have the same images and classes, in any order. The size of an image, against which
 runs are checked, comes from the JSON beside a CSV, else from --data, else from --image-size.
 """
@@ -29,7 +31,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,6 +48,9 @@ from handray.inference.submission import (
     write_submission,
 )
 from handray.masks.rle import MOST_PIXELS
+
+if TYPE_CHECKING:
+    from handray.reporting.ensemble_report import JudgedVote
 
 QUIET_SECONDS = 10.0
 """Shorter runs print no progress."""
@@ -79,12 +84,11 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         results, about = zip(*threads.map(read, members), strict=True)
     tidying = _tidying(options, results[0][0].class_names)
-    judged: dict[str, str] = {}
+    judged: JudgedVote | None = None
     numbers: dict[str, float] = {}
     if _judges(options):
-        ballot, judged["judged_by"], numbers = _chosen(
-            options, members, results, size_of, ballot, tell
-        )
+        judged, numbers = _chosen(options, members, results, size_of, ballot, tell)
+        ballot = judged.ballot
     tell(f"counting the votes of {len(members)} members")
     voted = ballot.vote(results)
     if tidying:
@@ -96,7 +100,7 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
         "job": "ensemble",
         **ballot.facts(),
         **tidying,
-        **judged,
+        **({"judged_by": judged.by} if judged else {}),
         **made_by(),
         "members": about,
     }
@@ -107,11 +111,30 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
         if result[0].reordered:
             print(f"note: the rows of {result[0].name} were in another order; matched by name")
     print(f"{options.out}: {ballot.told([member.name for member in members])}")
+    report = _report(options.out, judged, source, tell) if judged else None
     if tracked:
         from handray.reporting.tracking import track_ensemble, tracking_uri
 
-        print(f"MLflow: {tracking_uri()}, run {track_ensemble(options.out, source, numbers)}")
+        run_id = track_ensemble(options.out, source, numbers, report)
+        print(f"MLflow: {tracking_uri()}, run {run_id}")
     return 0
+
+
+def _report(
+    out: Path, judged: "JudgedVote", source: dict[str, Any], tell: Callable[[str], None]
+) -> Path | None:
+    """Leave the page beside the CSV; its path, None where that failed."""
+    from handray.reporting.ensemble_report import write_vote_report
+
+    tell("writing the report")
+    path = out.with_name(f"{out.stem}_report.html")
+    try:
+        write_vote_report(path, judged, source)
+    except Exception as error:  # without this look at what is done, the work is as good
+        print(f"warning: no report was written: {type(error).__name__}: {error}", file=sys.stderr)
+        return None
+    print(f"{path}: Dice of members and vote, by class and slice, worst cases")
+    return path
 
 
 def _judges(options: argparse.Namespace) -> bool:
@@ -170,10 +193,11 @@ def _chosen(
     size_of: SizeOf | None,
     ballot: Ballot,
     tell: Callable[[str], None],
-) -> tuple[Ballot, str, dict[str, float]]:
-    """Judge the members by labels and print what was found: (rule, by what, numbers to track)."""
+) -> "tuple[JudgedVote, dict[str, float]]":
+    """Judge the members by labels and print what was found: the vote, numbers to track."""
     from handray.inference.labels import read_labels  # reads images: slow to import
     from handray.reporting.choosing import Chooser
+    from handray.reporting.ensemble_report import JudgedVote
 
     tell(f"reading the labels of {options.data}")
     labels = read_labels(options.data)
@@ -182,7 +206,8 @@ def _chosen(
         raise ValueError(f"{judged[0][0].name} has other classes than {results[0][0].name}")
     print(f"Members are judged by {by}.\n")
     tell("counting who has which pixels")
-    chooser = Chooser.of([member.name for member in members], judged, labels)
+    names = [member.name for member in members]
+    chooser = Chooser.of(names, judged, labels)
     tell("trying votes")
     if options.sweep:
         print(chooser.sweep(ballot.weights), end="\n\n")
@@ -191,12 +216,13 @@ def _chosen(
     elif options.per_class:
         choice, text = chooser.best_share(ballot.weights)
     else:
-        return ballot, by, {}
+        return JudgedVote(names, ballot, judged, by, labels, chooser, ""), {}
     print(text, end="\n\n")
     if options.per_class:
         print(chooser.by_class(choice), end="\n\n")
     ballot = Ballot.chosen(choice, chooser.class_names, options.soft)
-    return ballot, by, {"oof_dice_mean": choice.dice}
+    vote = JudgedVote(names, ballot, judged, by, labels, chooser, text)
+    return vote, {"oof_dice_mean": choice.dice}
 
 
 def _tidying(options: argparse.Namespace, class_names: Sequence[str]) -> dict[str, list[str]]:

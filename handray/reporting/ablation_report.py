@@ -111,7 +111,12 @@ def _board(board: pd.DataFrame) -> Section:
     columns = ["policy", "dice", "difference", "low", "high", "inside_noise", "epochs_run"]
     head = ["policy", "Dice", "difference", "95 % from", "to", "", "epochs"]
     rows = [
-        [*row[:1], *(round(value, 4) for value in row[1:5]), "noise" if row[5] else "", row[6]]
+        [
+            *row[:1],
+            *(round(value, 4) + 0.0 for value in row[1:5]),
+            "noise" if row[5] else "",
+            row[6],
+        ]
         for row in board[columns].values.tolist()
     ]
     picture = Figure(plot(board_figure(board), "Differences of the policies"))
@@ -148,7 +153,7 @@ def _slices(slices: pd.DataFrame, order: Sequence[str]) -> Section:
     if not shown or table.empty:
         return sections.missing("Dice by slice", f"Nothing is compared with {BASELINE}.")
     picture = figures.differences(table.loc[shown].to_numpy(), shown, list(table.columns))
-    caption = f"Difference of Dice from {BASELINE}."
+    caption = f"Difference of Dice from {BASELINE}: green is better, brown is worse."
     return Section("Dice by slice", [Figure(plot(picture, "Difference by slice"), caption)])
 
 

@@ -149,7 +149,7 @@ def time_spent(seconds: Mapping[str, Mapping[str, float]]) -> "Figure":
 
 
 def differences(values: Floats, rows: Sequence[str], columns: Sequence[str]) -> "Figure":
-    """A table of signed numbers as colours: blue is better, brown is worse."""
+    """A table of signed numbers as colours: green is better, brown is worse."""
     figure, (axes,) = _figure(2.2 + 0.95 * len(columns), 1.2 + 0.3 * len(rows), 1)
     most = max(1e-6, float(np.nanmax(np.abs(values), initial=0)))
     axes.imshow(values, cmap="BrBG", vmin=-most, vmax=most, aspect="auto")
