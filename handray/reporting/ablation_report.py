@@ -111,13 +111,8 @@ def _board(board: pd.DataFrame) -> Section:
     columns = ["policy", "dice", "difference", "low", "high", "inside_noise", "epochs_run"]
     head = ["policy", "Dice", "difference", "95 % from", "to", "", "epochs"]
     rows = [
-        [
-            *row[:1],
-            *(round(value, 4) + 0.0 for value in row[1:5]),
-            "noise" if row[5] else "",
-            row[6],
-        ]
-        for row in board[columns].values.tolist()
+        [name, *(round(value, 4) + 0.0 for value in numbers), "noise" if inside else "", epochs]
+        for name, *numbers, inside, epochs in board[columns].values.tolist()
     ]
     picture = Figure(plot(board_figure(board), "Differences of the policies"))
     return Section("Policies", [picture, Table(head, rows, shown=40)], len(board))
