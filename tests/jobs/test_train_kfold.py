@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pages import read_page
 from processes import SMALL_TRAINING as SMALL
 from processes import mlflow_runs, run
 from webhooks import SECRET, receiving
@@ -138,6 +139,26 @@ def test_mlflow_has_one_parent_and_a_child_a_fold_with_curves_and_artifacts(trai
         assert "last.pt" not in names, "optimiser states stay at home"
 
 
+def test_the_report_is_one_page_that_shows_the_run_and_an_artifact(trained):
+    folder, output = trained
+    home = folder / "runs/small"
+    page = read_page(home / "report.html")
+    summary = json.loads((home / "summary.json").read_text())
+    assert f"{summary['oof_dice_mean']:.4f}" in page.sections["In numbers"]
+    assert f"{summary['test_dice_mean']:.4f}" in page.sections["In numbers"]
+    assert {name for name, some in page.pictures.items() if some} >= {
+        *("Curves", "Dice by class", "Dice by slice", "Worst cases", "Threshold"),
+        *("Reliability of probabilities", "Test images", "Time spent"),
+    }
+    for part in ("decoding", "steps", "waiting for data", "validation"):
+        assert part in page.sections["Time spent"]
+    parent = training_of(mlflow_runs(folder)[1])
+    assert parent in page.sections["What was run"]
+    client, _ = mlflow_runs(folder)
+    assert "report.html" in {artifact.path for artifact in client.list_artifacts(parent)}
+    assert "report.html" in output
+
+
 def test_the_end_shows_dice_the_worst_classes_and_where_everything_lies(trained):
     folder, output = trained
     for part in (
@@ -224,12 +245,15 @@ def test_the_levels_that_a_run_keeps_vote_softly_and_choose(trained, run_here, p
     assert "no part in the choice" in output and "a mean probability above" in output
 
 
-def test_all_data_is_one_network(shared_ray, phantoms, tmp_path):
+def test_all_data_is_one_network_and_finished_without_a_report_too(shared_ray, phantoms, tmp_path):
+    in_the_way = tmp_path / "runs/small/report.html"
+    in_the_way.mkdir(parents=True)
     # Folds of SMALL stand before --all-data, so it is given as the number that it means.
     arguments = [*SMALL, "--epochs", 1, "--data", phantoms, "--folds", 1, "--cache", "cache"]
     code, output = run("train_kfold.py", *arguments, folder=tmp_path, RAY_ADDRESS=shared_ray)
     assert code == 0, output
     assert f"Mapping 15 images from {tmp_path}/cache, decoding 15" in output
+    assert "warning: no report was written: IsADirectoryError" in output
     home = tmp_path / "runs/small"
     summary = json.loads((home / "summary.json").read_text())
     assert "oof_dice_mean" not in summary and 0 <= summary["test_dice_mean"] <= 1
