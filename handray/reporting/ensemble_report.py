@@ -91,7 +91,7 @@ def _members(vote: JudgedVote, judged: Judged) -> Section:
         alone = tuple(float(number == other) for other in range(count))
         dice_N = chooser.judge.dice_NC(Choice(alone, (half,) * classes, 0.0)).mean(axis=1)
         low, high = bootstrap_interval(dice_N, chooser.person_N)
-        short = name if len(name) <= 32 else f"...{name[-29:]}"
+        short = name if len(name) <= 32 else f"...{name[-28:]}"
         means[f"{number + 1}  {short}"] = Mean(float(dice_N.mean()), low, high, len(dice_N))
     rows: list[list[Any]] = [
         [number, name, weight, *(round(v, 4) for v in (mean.dice, mean.low, mean.high))]
