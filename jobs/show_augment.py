@@ -24,6 +24,7 @@ from handray.masks.planes import draw_planes
 from handray.masks.rle import RunRows, encode
 from handray.policies import MIXUP, names
 from handray.reporting.colours import class_colours
+from handray.reporting.console import Counting
 from handray.reporting.overlay import draw_overlay, save_sheet
 
 DRAWS = 8
@@ -43,9 +44,11 @@ def main() -> None:
     augment = Augment.of(config)
     image_HW, planes_HWP, class_names = _read(options)
     pictures = [_picture(image_HW, planes_HWP, class_names, "as it is")]
+    telling = Counting("drawing")
     for draw in range(DRAWS):
         drawn = augment(image_HW, planes_HWP, (options.seed, draw))
         pictures.append(_picture(*drawn, class_names, f"draw {draw + 1}"))
+        telling(draw + 1, DRAWS)
     rows = [pictures[start : start + COLUMNS] for start in range(0, len(pictures), COLUMNS)]
     save_sheet(options.out, rows, CELL)
     if MIXUP in names(options.augment):

@@ -21,7 +21,7 @@ from handray.cluster.kfold import Listener, run_folds
 from handray.cluster.setting import Setting
 from handray.cluster.storage import fetch_folder
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
-from handray.reporting.console import LiveLines, duration, progress_line, warn
+from handray.reporting.console import LiveLines, Stages, duration, progress_line, warn
 from handray.reporting.notify import Alarms
 from handray.reporting.report import write_report
 from handray.reporting.results import conclude
@@ -78,22 +78,31 @@ class Experiment(Setting):
             print(f"Folds of {self.home.path} that aren't trained yet: {_listed(others)}")
             alarms.tell(f"ended; folds that aren't trained yet: {_listed(others)}")
             return 0
-        summary = conclude(self.data, self.home, folds, seconds)
-        numbers = {key: value for key, value in summary.items() if isinstance(value, float)}
-        tracker.log_numbers("parent", numbers)
-        self._report(seconds, {}, tracker)
-        tracker.log_files("parent", self.home.files())
-        tracker.log_json("parent", "summary.json", summary)
-        tracker.end(["parent"], "FINISHED")
-        # Last, since it says that the run is finished.
-        write_json(self.home.path / "summary.json", summary)
-        if "://" not in self.storage:
-            shutil.rmtree(self.storage, ignore_errors=True)
-        dice = ", ".join(f"{key} {numbers[key]:.4f}" for key in numbers if "dice" in key)
+        summary = self._finish(folds, seconds, tracker)
+        dice = ", ".join(f"{key} {summary[key]:.4f}" for key in summary if key.endswith("_mean"))
         alarms.tell(f"finished in {duration(seconds)}: {dice or 'no image with a label held out'}")
         print(summary["table"])
         print(_farewell(self.home, tracker, folds, seconds))
         return 0
+
+    def _finish(self, folds: int, seconds: float, tracker: Tracker) -> dict[str, Any]:
+        """All folds are there: vote and score them, and write all down; the summary."""
+        with Stages(3) as stage:
+            stage("voting and scoring the folds")
+            summary = conclude(self.data, self.home, folds, seconds)
+            numbers = {key: value for key, value in summary.items() if isinstance(value, float)}
+            tracker.log_numbers("parent", numbers)
+            stage("writing the report")
+            self._report(seconds, {}, tracker)
+            stage("handing the files to MLflow")
+            tracker.log_files("parent", self.home.files())
+            tracker.log_json("parent", "summary.json", summary)
+            tracker.end(["parent"], "FINISHED")
+        # Last, since it says that the run is finished.
+        write_json(self.home.path / "summary.json", summary)
+        if "://" not in self.storage:
+            shutil.rmtree(self.storage, ignore_errors=True)
+        return summary
 
     def _train(self, folds: Sequence[int], tracker: Tracker, alarms: Alarms) -> dict[int, str]:
         """Train folds; fold to one sentence for those that failed."""

@@ -26,16 +26,24 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
+def time_left(started: float, done: int, total: int) -> str:
+    """``, 3 min left`` by what was done since ``started``, on time.monotonic's clock."""
+    if not 0 < done < total:
+        return ""
+    return f", {duration((time.monotonic() - started) * (total - done) / done)} left"
+
+
 def progress_line(name: str, word: dict[str, Any] | None) -> str:
     """One training's progress in a line."""
     if word is None:
         return f"{name}  waiting for its workers to start"
     loss = "-" if word["loss"] is None else f"{word['loss']:.4f}"
+    doing = f", {word['doing']}" if word.get("doing") else ""
     dice = "-" if word["dice"] is None or math.isnan(word["dice"]) else f"{word['dice']:.4f}"
     return (
         f"{name}  epoch {word['epoch']} step {word['step']}/{word['steps']}  "
         f"loss {loss}  Dice {dice}  {word['images_per_s']:.2f} images/s  "
-        f"{word['share']:.0%}, {duration(word['seconds_left'])} left"
+        f"{word['share']:.0%}, {duration(word['seconds_left'])} left{doing}"
     )
 
 
@@ -119,8 +127,8 @@ class Counting:
     """A progress line for work that is counted, shown only once it has taken a few seconds."""
 
     def __init__(self, what: str, quiet_seconds: float = 3.0) -> None:
-        self.what = what
-        self._next = time.monotonic() + quiet_seconds
+        self.what, self._started = what, time.monotonic()
+        self._next = self._started + quiet_seconds
         self._shown = False
 
     def __call__(self, done: int, total: int) -> None:
@@ -131,8 +139,45 @@ class Counting:
         is_terminal = sys.stderr.isatty()
         self._next = time.monotonic() + (REDRAW_SECONDS if is_terminal else LOG_SECONDS)
         self._shown = True
-        end = "\r" if is_terminal and not finished else "\n"
-        print(f"{self.what}: {done} of {total}", end=end, file=sys.stderr, flush=True)
+        end = "\n" if finished or not is_terminal else ""
+        start = "\r\x1b[K" if is_terminal else ""
+        line = f"{self.what}: {done} of {total}{time_left(self._started, done, total)}"
+        print(f"{start}{line}", end=end, file=sys.stderr, flush=True)
+
+
+class Stages:
+    """Which of a job's stages is under way, and for how long, once it has taken a few seconds.
+
+    Used as a context manager; called at the start of each stage. What is printed meanwhile goes
+    through ``say``.
+    """
+
+    def __init__(self, total: int, quiet_seconds: float = 3.0) -> None:
+        self.total, self._quiet_until = total, time.monotonic() + quiet_seconds
+        self._what, self._number, self._since = "", 0, 0.0
+        self._live = LiveLines(self._lines)
+
+    def __enter__(self) -> "Stages":
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._what = ""
+        self._live.__exit__(kind)
+
+    def __call__(self, what: str) -> None:
+        """Begin a stage."""
+        self._what, self._number, self._since = what, self._number + 1, time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self._live.say(text)
+
+    def _lines(self) -> list[str]:
+        if not self._what or time.monotonic() < self._quiet_until:
+            return []
+        spent = duration(time.monotonic() - self._since)
+        return [f"{self._number} of {self.total}: {self._what}, {spent} so far"]
 
 
 def dice_table(

@@ -326,13 +326,24 @@ def test_tidying_is_off_unless_asked_for(job, folder, monkeypatch):
     assert (folder / "output.csv").read_text() == A
 
 
-def test_progress_is_told_only_after_ten_seconds(job, folder, monkeypatch, capsys):
+def test_a_short_vote_tells_no_stages(job, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     job.main(["--csv", "a.csv"])
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(job, "QUIET_SECONDS", -1.0)
-    job.main(["--csv", "a.csv"])
-    assert "0 s: reading a.csv" in capsys.readouterr().err
+
+
+def test_a_vote_tells_each_of_its_stages(job, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    told = []
+    monkeypatch.setattr(job.Stages, "__call__", lambda stages, what: told.append(what))
+    arguments = ["--csv", "a.csv", "b.csv", "--fill-holes"]
+    job.main(arguments)
+    options = job.parse_arguments(arguments)
+    assert told == [
+        *("reading a.csv", "reading b.csv", "counting the votes of 2 members"),
+        "tidying masks up",
+    ]
+    assert len(told) == job._stages(options, 0, False)
 
 
 @pytest.mark.parametrize(
