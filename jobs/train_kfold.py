@@ -2,8 +2,9 @@
 
 Reads a data set in the competition's layout (--data, else data/, else phantoms that it draws) and
 leaves runs/NAME: per fold the best and last checkpoint, curves and out-of-fold masks; output.csv,
-the voted test masks; oof.csv; overlay.png; summary.json. Ray runs here, or on the cluster that
-RAY_ADDRESS names. MLflow tracks it in runs/mlflow.db, or where MLFLOW_TRACKING_URI says.
+the voted test masks; oof.csv; report.html, the page to look at; overlay.png; summary.json. Ray runs
+here, or on the cluster that RAY_ADDRESS names. MLflow tracks it in runs/mlflow.db, or where
+MLFLOW_TRACKING_URI says.
 
   python jobs/train_kfold.py --model hrnet
   python jobs/train_kfold.py --model hrnet_small --data DIR --size 256 --minutes 10 --folds 3
