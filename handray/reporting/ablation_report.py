@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from handray.config import Config, flatten
 from handray.data.radiographs import DataFolder, read_image
 from handray.inference.score import truth_rows
 from handray.reporting import figures, sections
-from handray.reporting.ablation import BASELINE, OTHER_SEED, Noise
+from handray.reporting.ablation import BASELINE, OTHER_SEED, Noise, paired
 from handray.reporting.colours import class_colours
 from handray.reporting.console import duration
 from handray.reporting.leaderboard import board_figure, noise_text
@@ -129,13 +128,15 @@ def _curves(policies: Policies, order: Sequence[str]) -> Section:
 def _classes(policies: Policies, order: Sequence[str], data: DataFolder) -> Section:
     """Dice of each class by the baseline, and what the best policy changes."""
     names, colours = data.class_names, class_colours(data.class_names)
-    base_NC, best_NC = (_final_NC(policies[name]) for name in (BASELINE, order[0]))
-    change_C = best_NC.mean(axis=0) - base_NC.mean(axis=0)
+    base_NC = np.concatenate([record.dice_ENC[-1] for record in policies[BASELINE]])
+    # Paired at the same epoch: the best policy may have been stopped early.
+    pairs = paired(policies[order[0]], policies[BASELINE])
+    change_C = pairs.difference_NC.mean(axis=0) if pairs else np.full(len(names), np.nan)
     rows: list[list[Any]] = [
         [Chip(names[c], colours[c]), round(float(base_NC[:, c].mean()), 4), f"{change_C[c]:+.4f}"]
         for c in np.argsort(base_NC.mean(axis=0), kind="stable").tolist()
     ]
-    picture = plot(figures.dice_of_classes(base_NC, names), "Dice of each class")
+    picture = plot(figures.dice_of_classes(base_NC.astype(float), names), "Dice of each class")
     blocks: list[Block] = [Figure(picture, f"Trials of {BASELINE}, at their last epoch.")]
     if order[0] != BASELINE:
         blocks.append(Table(["class", f"Dice of {BASELINE}", f"change by {order[0]}"], rows))
@@ -197,8 +198,3 @@ def _time(run: RunFolder, policies: Policies) -> Section:
     picture = plot(figures.time_spent(seconds), "Time spent")
     caption = f"Trainings added up, several of which ran side by side: {duration(whole)}."
     return Section("Time spent", [Figure(picture, caption)])
-
-
-def _final_NC(records: Sequence[TrialRecord]) -> NDArray[np.float64]:
-    """Dice of each held-out image and class at the trials' last epochs, one below the other."""
-    return np.concatenate([record.dice_ENC[-1] for record in records]).astype(float)
