@@ -15,6 +15,7 @@ from handray.data.radiographs import DataFolder, faults_error, folder_digest, re
 from handray.inference.suspicion import read_excluded
 from handray.models.weights import initial_weights
 from handray.reporting.console import Counting, banner
+from handray.reporting.notify import VARIABLE, Webhook
 from handray.reporting.run_folder import RunFolder
 
 PHANTOMS = Path("phantoms")
@@ -37,6 +38,14 @@ def add_job_flags(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         default=os.environ.get("HANDRAY_STORAGE"),
         help="path or s3:// that all nodes reach, for checkpoints (default: HANDRAY_STORAGE)",
+    )
+    add(
+        "--notify",
+        type=Webhook,
+        default=os.environ.get(VARIABLE) or None,
+        metavar="URL",
+        help="webhook such as Slack's that is told of start, folds, end and failure (default: "
+        f"{VARIABLE}, which keeps this secret out of lists of processes)",
     )
     add("-v", "--verbose", action="store_true", help="show the log of Ray and of the workers")
 

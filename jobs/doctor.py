@@ -18,13 +18,14 @@ from pathlib import Path
 from handray.cli import Parser, masked, run_job
 from handray.config import DataConfig
 from handray.preparation import data_root
+from handray.reporting.console import Stages
 
 
 def main() -> int:
     """Exit code: 0 all is well, 1 something is wrong, 2 bad input."""
     options = _options()
     # Ray, torch and MLflow take seconds to import: mistakes of the command line are told before.
-    from handray.cluster.doctor.examine import DataSize, examine
+    from handray.cluster.doctor.examine import DataSize, examine, stages_of
     from handray.cluster.doctor.findings import lines
     from handray.cluster.nodes import alive
     from handray.cluster.runtime import start_ray
@@ -35,10 +36,11 @@ def main() -> int:
         storage = str(Path(storage).absolute())
     print(start_ray(options.verbose), flush=True)
     nodes, wrong = len(alive()), 0
-    for found in examine(data, options.size, storage):
-        told = lines(found, nodes)
-        wrong += sum(line.startswith("wrong") for line in told)
-        print(masked("\n".join(told)), flush=True)
+    with Stages(stages_of(data)) as stages:
+        for found in examine(data, options.size, storage, stages):
+            told = lines(found, nodes)
+            wrong += sum(line.startswith("wrong") for line in told)
+            stages.say(masked("\n".join(told)))
     if data is None:
         print("note   data: neither --data nor data/train/DCM: what depends on it was left out")
     print(f"{wrong} thing{'s'[: wrong != 1]} wrong" if wrong else "Nothing is wrong")

@@ -16,20 +16,20 @@ beside each run's output.csv, or by the CSVs themselves where their own images h
   python jobs/ensemble.py --csv runs/*/output.csv --data /data/hands --select --per-class --soft
   python jobs/ensemble.py --explain output.csv
 
+Then it also leaves OUT_report.html: members beside the vote, by class and slice, worst cases.
+
 All members must have the same images and classes, in any order. The size of an image, against which
 runs are checked, comes from the JSON beside a CSV, else from --data, else from --image-size.
 """
 
 import argparse
 import os
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,9 +46,10 @@ from handray.inference.submission import (
     write_submission,
 )
 from handray.masks.rle import MOST_PIXELS
+from handray.reporting.console import Stages, warn
 
-QUIET_SECONDS = 10.0
-"""Shorter runs print no progress."""
+if TYPE_CHECKING:
+    from handray.reporting.ensemble_report import JudgedVote
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,53 +67,77 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
     tracked = bool(run_ids) or options.track
     ballot = _checked(options, len(options.csv) + len(run_ids), tracked)
     size_of = _size_lookup(options.data, options.image_size)
-    tell = _progress()
-    members = [Member(str(path), path) for path in options.csv]
-    for number, run_id in enumerate(run_ids):
-        members.append(_fetched(run_id, folder / str(number), options, tell))
+    with Stages(_stages(options, len(run_ids), tracked)) as tell:
+        members = [Member(str(path), path) for path in options.csv]
+        for number, run_id in enumerate(run_ids):
+            members.append(_fetched(run_id, folder / str(number), options, tell))
 
-    def read(member: Member) -> tuple[list[Submission], dict[str, Any]]:
-        tell(f"reading {member.name}")
-        result = member.read(size_of, options.soft)
-        return result, member.about(result)
+        def read(member: Member) -> tuple[list[Submission], dict[str, Any]]:
+            tell(f"reading {member.name}")
+            result = member.read(size_of, options.soft)
+            return result, member.about(result)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        results, about = zip(*threads.map(read, members), strict=True)
-    tidying = _tidying(options, results[0][0].class_names)
-    judged: dict[str, str] = {}
-    numbers: dict[str, float] = {}
-    if _judges(options):
-        ballot, judged["judged_by"], numbers = _chosen(
-            options, members, results, size_of, ballot, tell
-        )
-    tell(f"counting the votes of {len(members)} members")
-    voted = ballot.vote(results)
-    if tidying:
-        from handray.inference.tidy import tidied  # imports OpenCV
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            results, about = zip(*threads.map(read, members), strict=True)
+        tidying = _tidying(options, results[0][0].class_names)
+        judged: JudgedVote | None = None
+        numbers: dict[str, float] = {}
+        if _judges(options):
+            judged, numbers = _chosen(options, members, results, size_of, ballot, tell)
+            ballot = judged.ballot
+        tell(f"counting the votes of {len(members)} members")
+        voted = ballot.vote(results)
+        if tidying:
+            from handray.inference.tidy import tidied  # imports OpenCV
 
-        tell("tidying masks up")
-        voted = tidied(voted, **tidying)
-    source = {
-        "job": "ensemble",
-        **ballot.facts(),
-        **tidying,
-        **judged,
-        **made_by(),
-        "members": about,
-    }
-    if options.agreement:
-        _show_agreement(options.out, [result[len(result) // 2] for result in results])
-    write_submission(options.out, replace(voted, source=source))
-    for result in results:
-        if result[0].reordered:
-            print(f"note: the rows of {result[0].name} were in another order; matched by name")
-    print(f"{options.out}: {ballot.told([member.name for member in members])}")
-    if tracked:
-        from handray.reporting.tracking import track_ensemble, tracking_uri
+            tell("tidying masks up")
+            voted = tidied(voted, **tidying)
+        source = {
+            "job": "ensemble",
+            **ballot.facts(),
+            **tidying,
+            **({"judged_by": judged.by} if judged else {}),
+            **made_by(),
+            "members": about,
+        }
+        if options.agreement:
+            _show_agreement(options.out, tell, [result[len(result) // 2] for result in results])
+        write_submission(options.out, replace(voted, source=source))
+        for result in results:
+            if result[0].reordered:
+                tell.say(
+                    f"note: the rows of {result[0].name} were in another order; matched by name"
+                )
+        tell.say(f"{options.out}: {ballot.told([member.name for member in members])}")
+        report = _report(options.out, judged, source, tell) if judged else None
+        if tracked:
+            from handray.reporting.tracking import track_ensemble, tracking_uri
 
-        run = track_ensemble(options.out, source, numbers)
-        print(f"MLflow: {masked(tracking_uri())}, run {run}")
-    return 0
+            tell("tracking the vote")
+            run_id = track_ensemble(options.out, source, numbers, report)
+            tell.say(f"MLflow: {masked(tracking_uri())}, run {run_id}")
+        return 0
+
+
+def _report(out: Path, judged: "JudgedVote", source: dict[str, Any], tell: Stages) -> Path | None:
+    """Leave the page beside the CSV; its path, None where that failed."""
+    from handray.reporting.ensemble_report import write_vote_report
+
+    tell("writing the report")
+    path = out.with_name(f"{out.stem}_report.html")
+    try:
+        write_vote_report(path, judged, source)
+    except Exception as error:  # without this look at what is done, the work is as good
+        warn(f"no report was written: {type(error).__name__}: {error}")
+        return None
+    tell.say(f"{path}: Dice of members and vote, by class and slice, worst cases")
+    return path
+
+
+def _stages(options: argparse.Namespace, runs: int, tracked: bool) -> int:
+    """How many times the job says that it begins something else."""
+    tidied = options.largest_component is not None or options.fill_holes is not None
+    return len(options.csv) + 2 * runs + 1 + 4 * _judges(options) + tidied + tracked
 
 
 def _judges(options: argparse.Namespace) -> bool:
@@ -153,9 +178,7 @@ def _checked(options: argparse.Namespace, count: int, tracked: bool) -> Ballot:
     return ballot
 
 
-def _fetched(
-    run_id: str, into: Path, options: argparse.Namespace, tell: Callable[[str], None]
-) -> Member:
+def _fetched(run_id: str, into: Path, options: argparse.Namespace, tell: Stages) -> Member:
     from handray.reporting.tracking import download_submission
 
     tell(f"fetching run {run_id}")
@@ -170,34 +193,37 @@ def _chosen(
     results: Sequence[Sequence[Submission]],
     size_of: SizeOf | None,
     ballot: Ballot,
-    tell: Callable[[str], None],
-) -> tuple[Ballot, str, dict[str, float]]:
-    """Judge the members by labels and print what was found: (rule, by what, numbers to track)."""
+    tell: Stages,
+) -> "tuple[JudgedVote, dict[str, float]]":
+    """Judge the members by labels and print what was found: the vote, numbers to track."""
     from handray.inference.labels import read_labels  # reads images: slow to import
     from handray.reporting.choosing import Chooser
+    from handray.reporting.ensemble_report import JudgedVote
 
     tell(f"reading the labels of {options.data}")
     labels = read_labels(options.data)
     judged, by = evidence(members, results, labels, size_of, options.soft)
     if set(judged[0][0].class_names) != set(results[0][0].class_names):
         raise ValueError(f"{judged[0][0].name} has other classes than {results[0][0].name}")
-    print(f"Members are judged by {by}.\n")
+    tell.say(f"Members are judged by {by}.\n")
     tell("counting who has which pixels")
-    chooser = Chooser.of([member.name for member in members], judged, labels)
+    names = [member.name for member in members]
+    chooser = Chooser.of(names, judged, labels)
     tell("trying votes")
     if options.sweep:
-        print(chooser.sweep(ballot.weights), end="\n\n")
+        tell.say(f"{chooser.sweep(ballot.weights)}\n")
     if options.select:
         choice, text = chooser.chosen(options.per_class)
     elif options.per_class:
         choice, text = chooser.best_share(ballot.weights)
     else:
-        return ballot, by, {}
-    print(text, end="\n\n")
+        return JudgedVote(names, ballot, judged, by, labels, chooser, ""), {}
+    tell.say(f"{text}\n")
     if options.per_class:
-        print(chooser.by_class(choice), end="\n\n")
+        tell.say(f"{chooser.by_class(choice)}\n")
     ballot = Ballot.chosen(choice, chooser.class_names, options.soft)
-    return ballot, by, {"oof_dice_mean": choice.dice}
+    vote = JudgedVote(names, ballot, judged, by, labels, chooser, text)
+    return vote, {"oof_dice_mean": choice.dice}
 
 
 def _tidying(options: argparse.Namespace, class_names: Sequence[str]) -> dict[str, list[str]]:
@@ -213,14 +239,14 @@ def _tidying(options: argparse.Namespace, class_names: Sequence[str]) -> dict[st
     return {way: list(named or class_names) for way, named in asked.items()}
 
 
-def _show_agreement(out: Path, results: Sequence[Submission]) -> None:
+def _show_agreement(out: Path, tell: Stages, results: Sequence[Submission]) -> None:
     from handray.reporting.choosing import agreement, agreement_text, save_agreement
 
     names = [result.name for result in results]
     matrix = agreement(results)
     picture = out.with_name(f"{out.stem}_agreement.png")
     save_agreement(picture, names, matrix)
-    print(f"Dice of each two members, also in {picture}:\n{agreement_text(names, matrix)}\n")
+    tell.say(f"Dice of each two members, also in {picture}:\n{agreement_text(names, matrix)}\n")
 
 
 def _explain(path: Path) -> int:
@@ -243,18 +269,6 @@ def _size_lookup(data: str | None, image_size: int) -> SizeOf:
     from handray.inference.sizes import sizes_in  # reads images: slow to import
 
     return sizes_in(data)
-
-
-def _progress() -> Callable[[str], None]:
-    """Prints what goes on, on stderr, once the job has taken QUIET_SECONDS."""
-    start = time.monotonic()
-
-    def tell(what: str) -> None:
-        seconds = time.monotonic() - start
-        if seconds > QUIET_SECONDS:
-            print(f"{seconds:.0f} s: {what}", file=sys.stderr, flush=True)
-
-    return tell
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -35,7 +35,9 @@ def main() -> int:
     from handray.reporting.evaluation import report, report_text
 
     size_of = sizes_in(options.data) if options.data else None
-    labels = read_labels(options.data) if options.data else None
+    labels = (
+        read_labels(options.data, Counting(f"reading {options.data}")) if options.data else None
+    )
     submission = read_submission(options.csv, size_of)
     if options.against:
         other = read_submission(options.against, size_of)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from handray.cli import Parser, run_job
 from handray.models.zoo import parameter_count
+from handray.reporting.console import Stages
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,11 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
     _check_out(out, options.checkpoint)
     facts = {key: about[key] for key in ("class_names", "mean", "std", "size")} | {"model": name}
     # Slow to import, so not before the command line is known to be right.
-    from handray.inference.onnx_export import MOST_DIFFERENCE, ExportError, export_onnx
+    from handray.inference.onnx_export import MOST_DIFFERENCE, STAGES, ExportError, export_onnx
 
     print(f"exporting {name} at {size} px", flush=True)
     try:
-        exported = export_onnx(network, size, facts, out)
+        with Stages(STAGES) as stage:
+            exported = export_onnx(network, size, facts, out, stage)
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

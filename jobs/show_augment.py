@@ -23,6 +23,8 @@ from handray.data.radiographs import read_radiograph
 from handray.masks.planes import draw_planes
 from handray.masks.rle import RunRows, encode
 from handray.policies import MIXUP, names
+from handray.reporting.colours import class_colours
+from handray.reporting.console import Counting
 from handray.reporting.overlay import draw_overlay, save_sheet
 
 DRAWS = 8
@@ -40,11 +42,13 @@ def main() -> None:
         size=options.size, augment=options.augment, augment_strength=options.augment_strength
     )
     augment = Augment.of(config)
-    image_HW, planes_HWP, classes = _read(options)
-    pictures = [_picture(image_HW, planes_HWP, classes, "as it is")]
+    image_HW, planes_HWP, class_names = _read(options)
+    pictures = [_picture(image_HW, planes_HWP, class_names, "as it is")]
+    telling = Counting("drawing")
     for draw in range(DRAWS):
         drawn = augment(image_HW, planes_HWP, (options.seed, draw))
-        pictures.append(_picture(*drawn, classes, f"draw {draw + 1}"))
+        pictures.append(_picture(*drawn, class_names, f"draw {draw + 1}"))
+        telling(draw + 1, DRAWS)
     rows = [pictures[start : start + COLUMNS] for start in range(0, len(pictures), COLUMNS)]
     save_sheet(options.out, rows, CELL)
     if MIXUP in names(options.augment):
@@ -52,22 +56,22 @@ def main() -> None:
     print(f"{options.out}: {options.augment}, {DRAWS} draws")
 
 
-def _read(options: argparse.Namespace) -> tuple[Image, Image, int]:
-    """Image and planes in the model frame, and the number of classes."""
+def _read(options: argparse.Namespace) -> tuple[Image, Image, tuple[str, ...]]:
+    """Image and planes in the model frame, and the names of the classes."""
     if options.image is None:
         hand = draw_hand(options.seed, 0, "right", 2 * options.size, bent=False)
         polygons = {BONES.index(bone): polygon for bone, polygon in hand.polygons.items()}
         frame = options.size, options.size
         image_HW = cv2.resize(hand.image_HW, frame, interpolation=cv2.INTER_AREA)
         planes = draw_planes(polygons, hand.image_HW.shape, options.size, len(BONES))
-        return image_HW.astype(np.uint8), planes, len(BONES)
+        return image_HW.astype(np.uint8), planes, BONES
     radiograph, class_names = read_radiograph(options.image)
-    return *decode(radiograph, options.size, len(class_names)), len(class_names)
+    return *decode(radiograph, options.size, len(class_names)), class_names
 
 
-def _picture(image_HW: Image, planes_HWP: Image, classes: int, title: str) -> Image:
-    masks = [encode(planes_HWP[..., c // 8] >> (c % 8) & 1) for c in range(classes)]
-    picture = draw_overlay(image_HW, RunRows.join(masks), fill=0)
+def _picture(image_HW: Image, planes_HWP: Image, class_names: tuple[str, ...], title: str) -> Image:
+    masks = [encode(planes_HWP[..., c // 8] >> (c % 8) & 1) for c in range(len(class_names))]
+    picture = draw_overlay(image_HW, RunRows.join(masks), class_colours(class_names), fill=0)
     picture = cv2.resize(picture, (CELL, CELL), interpolation=cv2.INTER_AREA)
     cv2.putText(picture, title, (10, 25), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2)
     return picture.astype(np.uint8)

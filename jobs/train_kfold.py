@@ -2,8 +2,9 @@
 
 Reads a data set in the competition's layout (--data, else data/, else phantoms that it draws) and
 leaves runs/NAME: per fold the best and last checkpoint, curves and out-of-fold masks; output.csv,
-the voted test masks; oof.csv; overlay.png; summary.json. Ray runs here, or on the cluster that
-RAY_ADDRESS names. MLflow tracks it in runs/mlflow.db, or where MLFLOW_TRACKING_URI says.
+the voted test masks; oof.csv; report.html, the page to look at; overlay.png; summary.json. Ray runs
+here, or on the cluster that RAY_ADDRESS names. MLflow tracks it in runs/mlflow.db, or where
+MLFLOW_TRACKING_URI says.
 
   python jobs/train_kfold.py --model hrnet
   python jobs/train_kfold.py --model hrnet_small --data DIR --size 256 --minutes 10 --folds 3
@@ -27,6 +28,7 @@ from handray.preparation import (
     facts_of,
     read_data,
 )
+from handray.reporting.notify import Alarms
 from handray.reporting.run_folder import RunFolder
 from handray.whole_files import write_text
 
@@ -53,25 +55,26 @@ def main() -> int:
     from handray.cluster.shares import machines, plan
     from handray.reporting.tracking import check_tracking, start_tracking
 
-    check_tracking()
-    run.require_space(4 * parameters * _copies(config))
-    missing = [fold for fold in chosen if fold in run.missing_folds(config.data.folds)]
-    experiment = Experiment.open(
-        options,
-        config,
-        [config.data.size],
-        data,
-        run,
-        lambda streamed: plan(config.cluster, max(1, len(missing)), streamed, machines()),
-    )
-    run.claim(facts)
-    run.note(weights=experiment.origin, skipped=[fault.path for fault in data.faults])
-    if options.exclude:
-        run.note(excluded=read_excluded(options.exclude))
-    table = fold_table(data.train, experiment.fold_of)
-    write_text(run.path / "folds.csv", table.to_csv(index=False))
-    tracker = start_tracking(run, facts, {f"fold{fold}": {"fold": fold} for fold in missing})
-    return experiment.run(missing, tracker)
+    with Alarms(options.notify, f"train_kfold {run.name}") as alarms:
+        check_tracking()
+        run.require_space(4 * parameters * _copies(config))
+        missing = [fold for fold in chosen if fold in run.missing_folds(config.data.folds)]
+        experiment = Experiment.open(
+            options,
+            config,
+            [config.data.size],
+            data,
+            run,
+            lambda streamed: plan(config.cluster, max(1, len(missing)), streamed, machines()),
+        )
+        run.claim(facts)
+        run.note(weights=experiment.origin, skipped=[fault.path for fault in data.faults])
+        if options.exclude:
+            run.note(excluded=read_excluded(options.exclude))
+        table = fold_table(data.train, experiment.fold_of)
+        write_text(run.path / "folds.csv", table.to_csv(index=False))
+        tracker = start_tracking(run, facts, {f"fold{fold}": {"fold": fold} for fold in missing})
+        return experiment.run(missing, tracker, alarms)
 
 
 def _options() -> argparse.Namespace:

@@ -6,8 +6,9 @@ half of their training, among those of the same fold; the policy none is never s
 is compared with none at the same epoch, fold and seed, image by image, with a 95 % interval over
 people, and with the noise of the same policy by another seed.
 
-Leaves runs/NAME: leaderboard.csv, slices.csv (wrists, sides, groups of bones), leaderboard.png and
-a record of each trial. MLflow has a run a trial with the resolved arguments of its transforms.
+Leaves runs/NAME: report.html, the page to look at; leaderboard.csv, slices.csv (wrists, sides,
+groups of bones), leaderboard.png and a record of each trial. MLflow has a run a trial with the
+resolved arguments of its transforms.
 
   python jobs/tune_aug.py                   the report's ablation, all policies, fold 0, two seeds
   python jobs/tune_aug.py --preset demo     the same, small enough for two cores
@@ -19,6 +20,7 @@ The same command goes on where it was stopped; trials that ended are not run aga
 import argparse
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 from handray.cli import Parser, masked, run_job
 from handray.config import Config, replaced, short_hash
@@ -37,7 +39,10 @@ from handray.preparation import (
 )
 from handray.recipes import small_ablation
 from handray.reporting.ablation import BASELINE, by_slice, leaderboard, noise
+from handray.reporting.ablation_report import write_ablation_report
+from handray.reporting.console import warn
 from handray.reporting.leaderboard import leaderboard_text, save_leaderboard
+from handray.reporting.notify import Alarms, ended
 from handray.reporting.run_folder import RunFolder
 from handray.reporting.trials import TRIALS, Trial, TrialRecord, load_records
 
@@ -67,10 +72,17 @@ def main() -> int:
         # Ray and MLflow take seconds to import: most mistakes are told before.
         from handray.cluster.ablation import run_ablation
 
-        failures = run_ablation(options, config, data, run, facts, missing)
+        with Alarms(options.notify, f"tune_aug {run.name}") as alarms:
+            alarms.tell(f"starts: {len(missing)} trials")
+            failures = run_ablation(options, config, data, run, facts, missing)
+            alarms.tell(ended(len(missing), failures))
     wanted = {trial.name for trial in trials}
     records = [r for r in load_records(run.path / TRIALS) if r.trial.name in wanted]
-    _conclude(records, data, run)
+    files = _conclude(records, config, data, run)
+    if missing:
+        from handray.reporting.tracking import Tracker
+
+        Tracker(run).log_files("parent", files)
     for name, sentence in failures.items():
         print(f"error: {name}: {masked(sentence)}", file=sys.stderr)
     return 1 if failures else 0
@@ -102,18 +114,25 @@ def _facts(config: Config, data: DataFolder) -> dict[str, object]:
     return {key: v for key, v in facts_of(config, data).items() if key != "data.augment"}
 
 
-def _conclude(records: list[TrialRecord], data: DataFolder, run: RunFolder) -> None:
-    """Leave the tables and the picture, and say what they show."""
+def _conclude(
+    records: list[TrialRecord], config: Config, data: DataFolder, run: RunFolder
+) -> list[Path]:
+    """Leave the tables, the picture and the report, and say what they show; their paths."""
     policies: dict[str, list[TrialRecord]] = defaultdict(list)
     for record in records:
         policies[str(record.trial.changes["data.augment"])].append(record)
     if not policies[BASELINE]:
         print(f"No trial of {BASELINE} ended, so there is nothing to compare with.")
-        return
-    board, level = leaderboard(policies, data), noise(policies)
-    files = save_leaderboard(run.path, board, by_slice(policies, data), level)
+        return []
+    board, slices, level = leaderboard(policies, data), by_slice(policies, data), noise(policies)
+    files = save_leaderboard(run.path, board, slices, level)
     print(leaderboard_text(board, level))
+    try:
+        files.append(write_ablation_report(run, config, data, policies, board, slices, level))
+    except Exception as error:  # without this look at what is done, the work is as good
+        warn(f"no report was written: {type(error).__name__}: {error}")
     print(f"\n{len(records)} trials. In {run.path}: {', '.join(file.name for file in files)}")
+    return files
 
 
 def _options() -> argparse.Namespace:

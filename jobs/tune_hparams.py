@@ -30,6 +30,7 @@ from handray.preparation import (
     read_data,
 )
 from handray.recipes import small_ablation
+from handray.reporting.notify import Alarms, ended
 from handray.reporting.run_folder import RunFolder
 from handray.reporting.search_report import save_search, search_text, trial_table
 from handray.reporting.trials import TRIALS, load_records
@@ -55,7 +56,10 @@ def main() -> int:
     from handray.cluster.search import Search, importances, load_study
 
     search = Search(config, space_of(config), options.only_fold, options.trials, options.timeout)
-    failures = search.run(options, data, run, facts)
+    with Alarms(options.notify, f"tune_hparams {run.name}") as alarms:
+        alarms.tell(f"starts: {options.trials} trials")
+        failures = search.run(options, data, run, facts)
+        alarms.tell(ended(options.trials, failures))
     records = load_records(run.path / TRIALS)
     if not records:
         print("No trial ended.")

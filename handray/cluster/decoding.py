@@ -1,7 +1,7 @@
 """Where decoded rows come from in a run: one decode for all folds, or a stream each epoch."""
 
+import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import ray
@@ -21,7 +21,7 @@ from handray.data.stream import (
     gray_sums,
     smallest_store,
 )
-from handray.reporting.console import LiveLines
+from handray.reporting.console import LiveLines, time_left
 
 
 def is_streamed(feed: str, sizes: Sequence[int], data: DataFolder) -> bool:
@@ -70,12 +70,12 @@ def open_source(size: int, data: DataFolder, streamed: bool, cache: str, board: 
         sums = gray_sums(images, frame, range(len(data.train)))
     elif cache:
         decoder = StreamedRows(images, frame, CountDecode(board))
-        with LiveLines(partial(_lines, board, _decodes(board), "images")):
+        with LiveLines(_Decodes(board, "images")):
             source = DiskCache.of(cache, data, size).open(images, decoder)
         check_nodes("--cache", str(source.path))
         sums = source.sums
     else:
-        with LiveLines(partial(_lines, board, _decodes(board), f"of {len(images)} images")):
+        with LiveLines(_Decodes(board, f"of {len(images)} images", len(images))):
             source = cache_rows(images, frame, CountDecode(board))
         sums = source.sums
     total = sum((sums[row] for row in range(len(data.train))), GraySums(0, 0, 0))
@@ -84,11 +84,18 @@ def open_source(size: int, data: DataFolder, streamed: bool, cache: str, board: 
     return Decoded(source, mean, std)
 
 
-def _decodes(board: Any) -> int:
-    decodes: int = ray.get(board.read.remote())[2]
-    return decodes
+class _Decodes:
+    """Lines that say how many images were decoded, and how long the others will take."""
 
+    def __init__(self, board: Any, what: str, total: int = 0) -> None:
+        self.board, self.what, self.total = board, what, total
+        self.started, self.before = time.monotonic(), self._count()
 
-def _lines(board: Any, before: int, what: str) -> list[str]:
-    decoded = _decodes(board) - before
-    return [f"decoded {decoded} {what}"] if decoded else []
+    def __call__(self) -> list[str]:
+        done = self._count() - self.before
+        left = time_left(self.started, done, self.total)
+        return [f"decoded {done} {self.what}{left}"] if done else []
+
+    def _count(self) -> int:
+        decodes: int = ray.get(self.board.read.remote())[2]
+        return decodes

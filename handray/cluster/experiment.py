@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,31 +22,36 @@ from handray.cluster.kfold import Listener, run_folds
 from handray.cluster.setting import Setting
 from handray.cluster.storage import fetch_folder
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
-from handray.reporting.console import LiveLines, duration, progress_line
+from handray.reporting.console import LiveLines, Stages, duration, progress_line, warn
+from handray.reporting.notify import Alarms
+from handray.reporting.report import write_report
 from handray.reporting.results import conclude
-from handray.reporting.run_folder import HISTORY, LAST, OVERLAY, RunFolder, best_epoch
+from handray.reporting.run_folder import HISTORY, LAST, OVERLAY, REPORT, RunFolder, best_epoch
 from handray.reporting.tracking import Tracker
+from handray.reporting.training_record import TrainingRecord
 from handray.whole_files import write_json
 
 
 class Experiment(Setting):
     """A k-fold training in its setting."""
 
-    def run(self, missing: Sequence[int], tracker: Tracker) -> int:
+    def run(self, missing: Sequence[int], tracker: Tracker, alarms: Alarms) -> int:
         """Train folds; once all are there, vote, score, and say where everything lies.
 
         Args:
             missing: folds that are wanted and aren't finished.
             tracker: with the parent run and the missing folds' runs started.
+            alarms: told of the start, of each fold's end, of failures and of the end.
 
         Returns:
             Exit code: 0 all folds are trained, 1 some failed.
 
         """
         started, before = time.monotonic(), self.home.notes().get("seconds", 0.0)
-        folds = self.config.data.folds
+        folds, model = self.config.data.folds, self.config.model.model
+        alarms.tell(f"starts: {model} on {len(self.data.train)} images, folds {_listed(missing)}")
         try:
-            failures = self._train(missing, tracker) if missing else {}
+            failures = self._train(missing, tracker, alarms) if missing else {}
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             with suppress(Exception):  # a full disk, a server gone: the first error is the news
@@ -63,45 +68,66 @@ class Experiment(Setting):
         if failures:
             for fold, sentence in sorted(failures.items()):
                 print(f"error: fold {fold}: {masked(sentence)}", file=sys.stderr)
+            self._report(seconds, failures, tracker)
             tracker.end([*map(_key, failures), "parent"], "FAILED")
             print(f"Folds that ended are in {self.home.path}; the same command tries the others.")
+            alarms.tell(f"ended, but folds failed ({_listed(failures)})")
             return 1
         if others := self.home.missing_folds(folds):
+            self._report(seconds, {}, tracker)
             tracker.end(["parent"], "FINISHED")
-            print(
-                f"Folds of {self.home.path} that aren't trained yet: {', '.join(map(str, others))}"
-            )
+            print(f"Folds of {self.home.path} that aren't trained yet: {_listed(others)}")
+            alarms.tell(f"ended; folds that aren't trained yet: {_listed(others)}")
             return 0
-        summary = conclude(self.data, self.home, folds, seconds)
-        numbers = {key: value for key, value in summary.items() if isinstance(value, float)}
-        tracker.log_numbers("parent", numbers)
-        tracker.log_files("parent", self.home.files())
-        tracker.log_json("parent", "summary.json", summary)
-        tracker.end(["parent"], "FINISHED")
-        # Last, since it says that the run is finished.
-        write_json(self.home.path / "summary.json", summary)
-        if "://" not in self.storage:
-            shutil.rmtree(self.storage, ignore_errors=True)
+        summary = self._finish(folds, seconds, tracker)
+        dice = ", ".join(f"{key} {summary[key]:.4f}" for key in summary if key.endswith("_mean"))
+        alarms.tell(f"finished in {duration(seconds)}: {dice or 'no image with a label held out'}")
         print(summary["table"])
         print(_farewell(self.home, tracker, folds, seconds))
         return 0
 
-    def _train(self, folds: Sequence[int], tracker: Tracker) -> dict[int, str]:
+    def _finish(self, folds: int, seconds: float, tracker: Tracker) -> dict[str, Any]:
+        """All folds are there: vote and score them, and write all down; the summary."""
+        with Stages(3) as stage:
+            stage("voting and scoring the folds")
+            summary = conclude(self.data, self.home, folds, seconds)
+            numbers = {key: value for key, value in summary.items() if isinstance(value, float)}
+            tracker.log_numbers("parent", numbers)
+            stage("writing the report")
+            self._report(seconds, {}, tracker)
+            stage("handing the files to MLflow")
+            tracker.log_files("parent", self.home.files())
+            tracker.log_json("parent", "summary.json", summary)
+            tracker.end(["parent"], "FINISHED")
+        # Last, since it says that the run is finished.
+        write_json(self.home.path / "summary.json", summary)
+        if "://" not in self.storage:
+            shutil.rmtree(self.storage, ignore_errors=True)
+        return summary
+
+    def _train(self, folds: Sequence[int], tracker: Tracker, alarms: Alarms) -> dict[int, str]:
         """Train folds; fold to one sentence for those that failed."""
         board = start_board()
         size, cache = self.config.data.size, self.config.cluster.cache
+        started, before = time.monotonic(), self.home.notes().get("decode_seconds", 0.0)
         decoded = open_source(size, self.data, self.streamed, cache, board)
-        print(
-            f"Training {len(folds)} fold(s), {self.shares.at_once} at a time, "
-            f"{self.shares.ranks} rank(s) a fold, {self.shares.device} a rank"
-        )
+        shares = f"{self.shares.ranks} rank(s) a fold, {self.shares.device} a rank"
+        self.home.note(decode_seconds=before + time.monotonic() - started, shares=shares)
+        print(f"Training {len(folds)} fold(s), {self.shares.at_once} at a time, {shares}")
         task = self.task(decoded, board)
         tasks = [replace(task, fold=fold) for fold in folds]
         training, told = set(folds), threading.Event()
+        mourned: set[int] = set()
         rounds = -(-len(folds) // self.shares.at_once)
 
+        def mourn(failed: dict[int, str]) -> None:
+            for fold in sorted(failed.keys() - mourned):
+                alarms.tell(f"fold {fold} failed: {failed[fold]}")
+            mourned.update(failed)
+
         def lines() -> list[str]:
-            words = ray.get(board.read.remote(), timeout=10)[0]
+            words, failed, _ = ray.get(board.read.remote(), timeout=10)
+            mourn(failed)
             timed = [word for word in words.values() if word["step"] > 1]
             if timed and not told.is_set():
                 told.set()
@@ -115,13 +141,25 @@ class Experiment(Setting):
 
             def fold_ended(fold: int, folder: str) -> None:
                 training.discard(fold)
-                live.say(self._bring_home(fold, folder, tracker))
+                ended = self._bring_home(fold, folder, tracker)
+                live.say(ended)
+                alarms.tell(ended)
 
             listener = Listener(epoch_ended, fold_ended)
             errors = run_folds(tasks, self.shares, self.storage, listener, self.verbose)
         failures = errors | ray.get(board.read.remote())[1]
         lost = [fold for fold in training if fold not in failures]
-        return failures | dict.fromkeys(lost, "ended without a result; see why with -v")
+        failures |= dict.fromkeys(lost, "ended without a result; see why with -v")
+        mourn(failures)
+        return failures
+
+    def _report(self, seconds: float, failures: dict[int, str], tracker: Tracker) -> None:
+        """Leave the report of what is done, which is as good without it."""
+        try:
+            record = TrainingRecord(self.home, self.data, self.config, seconds, failures)
+            tracker.log_files("parent", [write_report(record)])
+        except Exception as error:
+            warn(f"no report was written: {type(error).__name__}: {error}")
 
     def _bring_home(self, fold: int, folder: str, tracker: Tracker) -> str:
         """Fetch a finished fold: its folder, its curves, its artifacts; a line that says so."""
@@ -144,6 +182,10 @@ class Experiment(Setting):
         return f"fold {fold}  finished: Dice {best['dice']:.4f}, the best, at epoch {best['epoch']}"
 
 
+def _listed(folds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(folds)))
+
+
 def _key(fold: int) -> str:
     """A fold's key among the tracked runs."""
     return f"fold{fold}"
@@ -162,6 +204,7 @@ def _farewell(home: RunFolder, tracker: Tracker, folds: int, seconds: float) -> 
         OUTPUT: "voted test masks" if folds > 1 else "test masks",
         OUT_OF_FOLD: "out-of-fold masks",
         OVERLAY: "a look at them",
+        REPORT: "curves, Dice by class and slice, worst cases, time",
     }
     return (
         f"\nTook {duration(seconds)}. Everything lies in {home.path}:\n"

@@ -20,6 +20,7 @@ from handray.data.feed import EpochFeed, Source
 from handray.data.radiographs import Radiograph
 from handray.models.checkpointing import checkpoint_activations
 from handray.models.zoo import build_network
+from handray.reporting.console import time_left
 from handray.training.batch import Batch, Normalisation
 from handray.training.loop import Learner, Surroundings, fit
 from handray.training.metrics import Overlap
@@ -124,6 +125,9 @@ class FoldTraining:
         self.overlap: Overlap | None = None
         """What the network that was validated last scores, over all ranks."""
         self.posted = 0.0
+        self.word: dict[str, Any] = {}
+        self.key: Hashable = None
+        """What was told last of a step, and under which key of the board."""
 
     def fit(
         self,
@@ -140,23 +144,39 @@ class FoldTraining:
             return
         self.posted = time.monotonic()
         state = self.state
-        word = {
-            "epoch": state.epoch + 1,
-            "step": state.step,
-            "steps": self.feed.steps,
-            "share": pace.progress(state.steps),
-            "seconds_left": pace.seconds_left(state.steps),
-            "images_per_s": state.step * self.config.train.batch / state.worked,
-            # The last step's loss is still under way.
-            "loss": state.loss_sum / (state.step - 1) if state.step > 1 else None,
-            "dice": state.history[-1]["dice"] if state.history else None,
-            "precision": f"{self.precision.name} ({self.precision.reason})",
-        }
-        self.task.board.post.remote(key, word)
+        self.key, self.word = (
+            key,
+            {
+                "epoch": state.epoch + 1,
+                "step": state.step,
+                "steps": self.feed.steps,
+                "share": pace.progress(state.steps),
+                "seconds_left": pace.seconds_left(state.steps),
+                "images_per_s": state.step * self.config.train.batch / state.worked,
+                # The last step's loss is still under way.
+                "loss": state.loss_sum / (state.step - 1) if state.step > 1 else None,
+                "dice": state.history[-1]["dice"] if state.history else None,
+                "precision": f"{self.precision.name} ({self.precision.reason})",
+            },
+        )
+        self.task.board.post.remote(key, self.word)
+
+    def counting(self, what: str) -> Callable[[int, int], None]:
+        """Tells the board of counted work between steps, where this process tells it of steps."""
+        started = time.monotonic()
+
+        def count(done: int, total: int) -> None:
+            if self.word and time.monotonic() > self.posted + POST_SECONDS:
+                self.posted = time.monotonic()
+                doing = f"{what} {done} of {total} images{time_left(started, done, total)}"
+                self.task.board.post.remote(self.key, {**self.word, "doing": doing})
+
+        return count
 
     def validate(self, network: nn.Module) -> Overlap:
         """Pixel counts of a network over all held-out images, on every rank."""
-        masks = self.predictor.predict(network, self.held_out)
+        counting = self.counting("validating")
+        masks = self.predictor.predict(network, self.held_out, progress=counting)
         self.overlap = self.predictor.overlap(masks, self.held_out)
         return self.overlap
 

@@ -3,7 +3,7 @@
 Axes: C classes, H W pixels of the model frame.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -53,7 +53,11 @@ class Predictor:
         self._truth: dict[int, RunRows] = {}
 
     def predict(
-        self, model: nn.Module, rows: Rows, levels: Sequence[float] = (0.5,)
+        self,
+        model: nn.Module,
+        rows: Rows,
+        levels: Sequence[float] = (0.5,),
+        progress: Callable[[int, int], None] | None = None,
     ) -> dict[int, RunRows]:
         """Masks of this rank's share of the rows, in the source frame, by row.
 
@@ -62,11 +66,17 @@ class Predictor:
             rows: all ranks'.
             levels: probabilities that pixels must exceed; a row has the masks of all classes at
                 the first, then at the next.
+            progress: called with (images done, images in all) of this rank.
 
         """
         mine = rows[rank_rows(len(rows), self.ranks.rank, self.ranks.count)]
         samples = self.source.samples(mine.tolist())
-        return {sample.row: self._masks(model, sample, levels) for sample in samples}
+        masks: dict[int, RunRows] = {}
+        for sample in samples:
+            masks[sample.row] = self._masks(model, sample, levels)
+            if progress:
+                progress(len(masks), len(mine))
+        return masks
 
     def logits(self, model: nn.Module, rows: Rows) -> NDArray[np.float32]:
         """Logits of rows of this rank's own in the model frame, (N, C, h, w)."""

@@ -24,7 +24,7 @@ from handray.cluster.storage import drop_file
 from handray.cluster.trial import Shared, asked_for, checkpoint_name, run_trial
 from handray.config import ClusterConfig, Config, replaced
 from handray.data.radiographs import DataFolder
-from handray.reporting.console import LiveLines, duration, progress_line
+from handray.reporting.console import LiveLines, duration, progress_line, time_left
 from handray.reporting.run_folder import RunFolder
 from handray.reporting.trials import TRIALS, TrialRecord
 
@@ -78,10 +78,12 @@ class Sweep(Setting):
         """
         board = start_board()
         # Decoded once for each size that trials ask for.
-        cache = self.config.cluster.cache
+        cache, started = self.config.cluster.cache, time.monotonic()
         decoded = {
             size: open_source(size, self.data, self.streamed, cache, board) for size in sizes
         }
+        known = self.home.notes().get("decode_seconds", 0.0)
+        self.home.note(decode_seconds=known + time.monotonic() - started)
         shared = Shared(self.task(decoded[sizes[0]], board), decoded, self.storage)
         at_once = self.shares.at_once
         print(f"Running {total} trials, {at_once} at a time, {self.shares.device} each")
@@ -130,7 +132,7 @@ class _Watch(ray.tune.Callback):
         self.board, self.ended, self.rounds = board, ended, rounds
         self.home, self.storage, self.config = sweep.home, sweep.storage, sweep.config
         self.say: Callable[[str], None] = print
-        self.told = False
+        self.told, self.started = False, time.monotonic()
         self.done: set[str] = set()
         self.stopped = 0
         self.failures: dict[str, str] = {}
@@ -148,7 +150,8 @@ class _Watch(ray.tune.Callback):
             self.told = True
             whole = duration(self.rounds * timed[0])
             self.say(f"A trial takes about {duration(timed[0])}, all of them at most {whole}.")
-        count = f"{len(self.done)} of {total} trials ended, {self.stopped} stopped early"
+        left = time_left(self.started, len(self.done), total)
+        count = f"{len(self.done)} of {total} trials ended, {self.stopped} stopped early{left}"
         return [*(progress_line(name, word) for name, word in running.items()), count]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -100,7 +100,8 @@ class Rank:
         test = len(self.task.train) + np.arange(len(self.task.test))
         for name, rows in ((OUT_OF_FOLD, self.training.held_out), (OUTPUT, test)):
             predictor = self.training.predictor
-            masks = predictor.gathered(predictor.predict(best, rows, LEVELS), rows)
+            counting = self.training.counting("predicting")
+            masks = predictor.gathered(predictor.predict(best, rows, LEVELS, counting), rows)
             if masks and not self.ranks.rank:
                 images = [predictor.images[row] for row in rows.tolist()]
                 levels = [self._submission(images, level) for level in _by_level(masks)]

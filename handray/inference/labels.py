@@ -1,6 +1,6 @@
 """Labels of a data folder, put beside results: matched by the names of images and classes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from handray.data.radiographs import DataFolder, Radiograph, read_folder, read_truth
@@ -63,9 +63,12 @@ class Labels:
         return RunRows.stack(parts)
 
 
-def read_labels(folder: str) -> Labels:
-    """Read a data folder's labels; see ``labels_of``, which may raise ValueError as well."""
-    return labels_of(read_folder(folder))
+def read_labels(folder: str, progress: Callable[[int, int], None] | None = None) -> Labels:
+    """Read a data folder's labels; see ``labels_of``, which may raise ValueError as well.
+
+    progress is called with (images read, images in all).
+    """
+    return labels_of(read_folder(folder, progress))
 
 
 def labels_of(data: DataFolder) -> Labels:

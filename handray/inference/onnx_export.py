@@ -8,7 +8,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 MOST_DIFFERENCE = 1e-3
 """Probabilities of torch and ONNX Runtime may differ by this much: rounding, no more."""
+STAGES = 2
+"""Of an export."""
 CHECKED_BATCHES = (1, 3)
 """Neither is the batch that the network is traced with."""
 HOW_TO = (
@@ -45,7 +47,13 @@ class Exported:
     """Of the file, with the .data beside it if there is one."""
 
 
-def export_onnx(model: nn.Module, size: int, facts: dict[str, Any], path: Path) -> Exported:
+def export_onnx(
+    model: nn.Module,
+    size: int,
+    facts: dict[str, Any],
+    path: Path,
+    stage: Callable[[str], None] = lambda _: None,
+) -> Exported:
     """Write a network as ONNX; the file appears once ONNX Runtime has agreed with torch.
 
     The input is ``image``, float32 (B, 1, size, size), normalised; the output is ``logits``,
@@ -57,6 +65,7 @@ def export_onnx(model: nn.Module, size: int, facts: dict[str, Any], path: Path) 
         size: side of its images in pixels.
         facts: kept in the file's metadata, each value as JSON.
         path: the file; its folder is made.
+        stage: told what is under way, STAGES times.
 
     Raises:
         ExportError: a probability differs by more than MOST_DIFFERENCE; no file is left.
@@ -68,7 +77,9 @@ def export_onnx(model: nn.Module, size: int, facts: dict[str, Any], path: Path) 
         # A folder of its own, since a .data file is found by the name it was written under.
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
             draft = Path(folder) / path.name
+            stage("tracing the network and writing it")
             opset = _write(model, size, facts, draft)
+            stage("comparing it with torch")
             logits, probability = _differences(model, size, draft)
             if not probability <= MOST_DIFFERENCE:  # NaN is no agreement either
                 raise ExportError(

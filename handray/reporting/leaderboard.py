@@ -2,11 +2,15 @@
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from handray.reporting.ablation import Noise
 from handray.whole_files import write_bytes, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LEADERBOARD, SLICES, PICTURE = "leaderboard.csv", "slices.csv", "leaderboard.png"
 
@@ -25,11 +29,12 @@ def leaderboard_text(board: pd.DataFrame, level: Noise) -> str:
             f"{row.policy:<{width}}  {row.dice:6.4f}  {row.difference:>+10.4f}  "
             f"{row.low:+.4f} {row.high:+.4f}  {row.epochs_run:>6}{stopped}{mark}"
         )
-    lines += ["", _noise_text(level)]
+    lines += ["", noise_text(level)]
     return "\n".join(lines)
 
 
-def _noise_text(level: Noise) -> str:
+def noise_text(level: Noise) -> str:
+    """How far two equal policies differ, for people."""
     if not level.freedom:
         return (
             "No policy has two seeds that ran to their end: the noise is unknown there; what was "
@@ -48,12 +53,14 @@ def save_leaderboard(
     """Write both tables and the picture; returns their paths."""
     write_text(folder / LEADERBOARD, board.round(6).to_csv(index=False))
     write_text(folder / SLICES, slices.round(6).to_csv(index=False))
-    write_bytes(folder / PICTURE, _picture(board))
+    picture = io.BytesIO()
+    board_figure(board).savefig(picture, format="png", dpi=110)
+    write_bytes(folder / PICTURE, picture.getvalue())
     return [folder / name for name in (LEADERBOARD, SLICES, PICTURE)]
 
 
-def _picture(board: pd.DataFrame) -> bytes:
-    """Differences with their intervals, and a band as wide as the noise; PNG."""
+def board_figure(board: pd.DataFrame) -> "Figure":
+    """Differences with their intervals, and a band as wide as the noise."""
     from matplotlib.figure import Figure
 
     board = board[::-1].reset_index(drop=True)  # the best on top
@@ -74,6 +81,4 @@ def _picture(board: pd.DataFrame) -> bytes:
     )
     if noise.any():
         axes.legend(loc="lower right")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return figure

@@ -3,7 +3,6 @@
 Axes: H W pixels of the source frame.
 """
 
-import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,28 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handray.masks.rle import RunRows, decode
+from handray.reporting.colours import bgr
 
 
 def draw_overlay(
-    image_HW: NDArray[np.uint8], classes: RunRows, fill: float = 0.3
+    image: NDArray[np.uint8],
+    classes: RunRows,
+    colours: Sequence[str],
+    fill: float = 0.3,
+    parts: int = 700,
 ) -> NDArray[np.uint8]:
-    """Fill and outline each class in a colour of its own, (H, W, 3) uint8 BGR.
+    """Fill and outline each class in its colour, (H, W, 3) uint8 BGR.
 
     Args:
-        image_HW: gray radiograph, source frame.
+        image: radiograph, (H, W) gray or (H, W, 3) BGR.
         classes: runs of each class in the same frame.
+        colours: of each class, such as ``class_colours`` gives.
         fill: how much of the colour covers the inside, 0 to 1.
+        parts: of the image's longer side, one of which is as wide as an outline.
 
     """
-    picture = cv2.cvtColor(image_HW, cv2.COLOR_GRAY2BGR)
-    line = max(1, max(image_HW.shape) // 700)
-    for number in range(len(classes)):
-        mask = decode(classes[number], image_HW.shape).view(np.uint8)
-        # Steps of the golden ratio give neighbours in the class order distant hues.
-        hue = number * 0.618034 % 1
-        colour = [int(255 * part) for part in reversed(colorsys.hsv_to_rgb(hue, 0.75, 1))]
-        inside = mask.astype(bool)
-        picture[inside] = ((1 - fill) * picture[inside] + fill * np.array(colour)).astype(np.uint8)
+    height, width = image.shape[:2]
+    picture = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
+    line = max(1, max(height, width) // parts)
+    for number, name in enumerate(colours):
+        mask, colour = decode(classes[number], (height, width)).view(np.uint8), bgr(name)
+        if fill:
+            inside = mask.astype(bool)
+            covered = (1 - fill) * picture[inside] + fill * np.array(colour)
+            picture[inside] = covered.astype(np.uint8)
         outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, outlines, -1, colour, line)
     return picture.astype(np.uint8)

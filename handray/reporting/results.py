@@ -1,11 +1,8 @@
 """What a finished k-fold training shows: voted masks, scores, a table, a picture, a summary."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from handray.data.radiographs import DataFolder, read_image, read_truth
 from handray.inference.ensemble import average_levels, vote_submissions, votes_needed
@@ -18,8 +15,9 @@ from handray.inference.submission import (
     read_submission,
     write_submission,
 )
-from handray.masks.rle import RunRows
+from handray.reporting.colours import class_colours
 from handray.reporting.console import dice_table
+from handray.reporting.judged import out_of_fold
 from handray.reporting.overlay import draw_overlay, save_sheet
 from handray.reporting.run_folder import OVERLAY, RunFolder, best_epoch
 
@@ -48,13 +46,13 @@ def conclude(data: DataFolder, run: RunFolder, folds: int, seconds: float) -> di
     fold_dice: list[float] = []
     class_dice: dict[str, float] = {}
     if folds > 1:
-        shown = _out_of_fold(data, [_read(home, OUT_OF_FOLD) for home in homes])
+        shown = out_of_fold(data, [_read(home, OUT_OF_FOLD) for home in homes])
         write_submission(run.path / OUT_OF_FOLD, shown)
         levels = zip(
             *(read_levels(levels_beside(home / OUT_OF_FOLD)) for home in homes), strict=True
         )
         write_levels(
-            levels_beside(run.path / OUT_OF_FOLD), [_out_of_fold(data, level) for level in levels]
+            levels_beside(run.path / OUT_OF_FOLD), [out_of_fold(data, level) for level in levels]
         )
         overlap = score(shown, {image.name: image.polygons for image in data.train})
         class_dice = dict(zip(data.class_names, overlap.dice_C().tolist(), strict=True))
@@ -85,24 +83,6 @@ def _read(home: Path, name: str) -> Submission:
     return read_submission(home / name, name=home.name)
 
 
-def _out_of_fold(data: DataFolder, parts: Sequence[Submission]) -> Submission:
-    """Every training image's masks by the network that hasn't seen it, in the folder's order."""
-    classes = len(data.class_names)
-    stacked = RunRows.stack([part.rows for part in parts])
-    names = [name for part in parts for name in part.image_names]
-    place = {name: number for number, name in enumerate(names)}
-    sizes = [size for part in parts if part.sizes_hw is not None for size in part.sizes_hw]
-    order = [place[image.name] for image in data.train]
-    return Submission(
-        tuple(image.name for image in data.train),
-        data.class_names,
-        stacked.take(number * classes + c for number in order for c in range(classes)),
-        sizes_hw=np.array(sizes, np.int64)[order],
-        source={"job": "train_kfold", "out_of_fold": len(parts)},
-        name="out of fold",
-    )
-
-
 def _picture(path: Path, data: DataFolder, submission: Submission) -> None:
     """Overlays of a few images, spread over the submission."""
     paths = {image.name: image.image_path for image in (*data.train, *data.test)}
@@ -112,6 +92,7 @@ def _picture(path: Path, data: DataFolder, submission: Submission) -> None:
         draw_overlay(
             read_image(paths[submission.image_names[number]]),
             submission.rows.part(number * classes, (number + 1) * classes),
+            class_colours(submission.class_names),
         )
         for number in chosen
     ]

@@ -12,8 +12,8 @@ from typing import Any
 from handray.whole_files import check_writable, nearest, write_json
 
 LAST, BEST, HISTORY = "last.pt", "best.pt", "history.json"
-OVERLAY = "overlay.png"
-"""Files of a fold, and the picture of a run."""
+OVERLAY, REPORT = "overlay.png", "report.html"
+"""Files of a fold, and what people look at of a run."""
 RUNS = os.environ.get("HANDRAY_RUNS", "runs")
 """Folder of all runs; a cluster's jobs, which start in folders of a day, are told of one."""
 

@@ -24,7 +24,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
 from handray.inference.submission import json_beside, levels_beside
-from handray.reporting.run_folder import BEST, RUNS, RunFolder
+from handray.reporting.run_folder import BEST, REPORT, RUNS, RunFolder
 
 EXPERIMENT = "handray"
 CURVES = ("loss", "dice", "lr", "images_per_s", "wait_share")
@@ -196,13 +196,16 @@ def download_submission(
     return into / OUTPUT
 
 
-def track_ensemble(result: Path, source: dict[str, Any], numbers: dict[str, float]) -> str:
+def track_ensemble(
+    result: Path, source: dict[str, Any], numbers: dict[str, float], report: Path | None = None
+) -> str:
     """Make an MLflow run of a vote, which is a member for other votes in turn; its id.
 
     Args:
         result: the CSV; it and the JSON beside it are kept as artifacts.
         source: what that JSON says; its members become tags.
         numbers: metrics, such as ``oof_dice_mean``.
+        report: a page about it, kept as well.
 
     """
     client, experiment = _open()
@@ -218,6 +221,8 @@ def track_ensemble(result: Path, source: dict[str, Any], numbers: dict[str, floa
         copy = Path(folder) / OUTPUT
         shutil.copy(result, copy)
         shutil.copy(json_beside(result), json_beside(copy))
+        if report is not None:
+            shutil.copy(report, Path(folder) / REPORT)
         client.log_artifacts(run.info.run_id, folder)
     client.set_terminated(run.info.run_id, "FINISHED")
     return str(run.info.run_id)

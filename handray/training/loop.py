@@ -115,6 +115,9 @@ def _record(state: TrainState, overlap: Overlap, config: Config) -> dict[str, An
         "lr": state.optimizer.param_groups[0]["lr"],
         "images_per_s": images / state.worked,
         "wait_share": state.waited / state.worked,
+        "wait_seconds": state.waited,
+        "step_seconds": state.worked - state.waited,
+        "validation_seconds": state.validation_seconds,
     }
 
 

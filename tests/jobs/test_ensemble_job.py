@@ -13,19 +13,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pages import read_page
 from processes import mlflow_runs
+from shifted import levels_of
 
 from handray.data.radiographs import read_folder, read_truth
 from handray.inference.levels import write_levels
-from handray.inference.score import score, truth_rows
+from handray.inference.score import score
 from handray.inference.submission import (
-    Submission,
     json_beside,
     levels_beside,
     read_submission,
     write_submission,
 )
-from handray.masks.rle import RunRows, encode
 
 JOB = Path(__file__).parents[2] / "jobs" / "ensemble.py"
 HEADER = "image_name,class,rle\n"
@@ -187,28 +187,10 @@ def judged(phantoms, tmp_path_factory):
     for name, shift in {"good": 1, "bad": 9}.items():
         (home / name).mkdir()
         for file, images in {"oof.csv": data.train, "output.csv": test}.items():
-            levels = [_shifted(images, data.class_names, shift, grow) for grow in range(3, -4, -1)]
+            levels = levels_of(images, data.class_names, shift)
             write_submission(home / name / file, levels[3])
             write_levels(levels_beside(home / name / file), levels)
     return home
-
-
-def _shifted(images, class_names, shift, grow):
-    """Labels as a result, moved right, and so much thicker (or thinner) from left to right."""
-    rows = []
-    for image in images:
-        for runs in truth_rows(image.polygons, len(class_names), (image.height, image.width)):
-            moved = runs + shift
-            moved[1::2] += grow
-            kept = np.repeat(moved[1::2] > moved[0::2], 2)
-            mask = np.zeros(image.height * image.width + 64, bool)
-            for start, end in moved[kept].reshape(-1, 2):
-                mask[start:end] = True
-            hw = (image.height, image.width)
-            rows.append(encode(mask[: hw[0] * hw[1]].reshape(hw)))
-    sizes = np.array([(image.height, image.width) for image in images])
-    names = tuple(image.name for image in images)
-    return Submission(names, class_names, RunRows.join(rows), sizes)
 
 
 @pytest.mark.parametrize("more", [[], ["--soft"], ["--per-class"], ["--soft", "--per-class"]])
@@ -224,6 +206,14 @@ def test_select_takes_the_good_member_by_its_out_of_fold_masks(
     for part in ("no part in the choice", "Gain over the best single member", "within noise"):
         assert part in said
     voted, good = read_submission(tmp_path / "output.csv"), read_submission(Path(csvs[1]))
+    page = read_page(tmp_path / "output_report.html")
+    assert page.headings == [
+        *("In numbers", "Members", "Votes", "Dice by class", "Dice by slice", "Worst cases"),
+        *("Reliability of probabilities", "What was run"),
+    ]
+    assert csvs[1] in page.sections["Members"] and "judged_by" in page.sections["What was run"]
+    assert "Gain over the best single member" in page.sections["In numbers"]
+    assert len(page.pictures["Worst cases"]) == 6 * 5
     if not more:
         assert (tmp_path / "output.csv").read_text() == Path(csvs[1]).read_text()
     assert voted.image_names == good.image_names, "chosen on the training images, not of them"
@@ -336,13 +326,24 @@ def test_tidying_is_off_unless_asked_for(job, folder, monkeypatch):
     assert (folder / "output.csv").read_text() == A
 
 
-def test_progress_is_told_only_after_ten_seconds(job, folder, monkeypatch, capsys):
+def test_a_short_vote_tells_no_stages(job, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     job.main(["--csv", "a.csv"])
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(job, "QUIET_SECONDS", -1.0)
-    job.main(["--csv", "a.csv"])
-    assert "0 s: reading a.csv" in capsys.readouterr().err
+
+
+def test_a_vote_tells_each_of_its_stages(job, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    told = []
+    monkeypatch.setattr(job.Stages, "__call__", lambda stages, what: told.append(what))
+    arguments = ["--csv", "a.csv", "b.csv", "--fill-holes"]
+    job.main(arguments)
+    options = job.parse_arguments(arguments)
+    assert told == [
+        *("reading a.csv", "reading b.csv", "counting the votes of 2 members"),
+        "tidying masks up",
+    ]
+    assert len(told) == job._stages(options, 0, False)
 
 
 @pytest.mark.parametrize(

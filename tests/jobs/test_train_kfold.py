@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pages import read_page
 from processes import SMALL_TRAINING as SMALL
 from processes import mlflow_runs, run
+from webhooks import SECRET, receiving
 
 from handray.data.radiographs import read_folder, read_truth
 from handray.inference.levels import MIDDLE, read_levels
@@ -25,9 +27,46 @@ def trained(phantoms, tmp_path_factory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("train")
     ranks = ["--workers-per-fold", 2, "--activation-checkpointing"]
     arguments = [*SMALL, "--epochs", 2, *ranks, "--data", phantoms]
-    code, output = run("train_kfold.py", *arguments, folder=folder)
+    with receiving() as server:
+        code, output = run("train_kfold.py", *arguments, folder=folder, HANDRAY_NOTIFY=server.url)
     assert code == 0, output
+    (folder / "told.txt").write_text("\n".join(server.texts))
     return folder, output
+
+
+def test_a_webhook_is_told_of_start_folds_and_end_and_its_address_is_written_nowhere(trained):
+    folder, output = trained
+    told = (folder / "told.txt").read_text().splitlines()
+    assert all(text.startswith("train_kfold small on ") for text in told)
+    starts, *folds, ends = (text.split(": ", 1)[1] for text in told)
+    assert starts == "starts: hrnet_small on 13 images, folds 0, 1"
+    assert sorted(text[:22] for text in folds) == [f"fold {n}  finished: Dice" for n in (0, 1)]
+    assert ends.startswith("finished in ") and "oof_dice_mean 0." in ends
+    assert SECRET not in output
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def test_a_wrong_webhook_is_refused_and_a_right_one_told_of_bad_input_without_being_shown(
+    run_here, phantoms, tmp_path
+):
+    arguments = ["train_kfold.py", *SMALL, "--data", phantoms]
+    code, output = run_here(*arguments, "--notify", f"hooks/{SECRET}", folder=tmp_path)
+    assert code == 2
+    assert output.startswith("error: argument --notify: neither http:// nor https://")
+    assert SECRET not in output
+    with receiving() as server:
+        code, output = run_here(
+            *arguments,
+            *("--notify", server.url),
+            folder=tmp_path,
+            MLFLOW_TRACKING_URI="http://127.0.0.1:9",
+        )
+    assert code == 2 and SECRET not in output
+    assert [text.split(": ", 1)[1][:60] for text in server.texts] == [
+        "failed: MLFLOW_TRACKING_URI http://127.0.0.1:9 can't be used"
+    ]
 
 
 def test_output_has_every_test_image_and_class_in_the_competitions_format(trained, phantoms):
@@ -98,6 +137,26 @@ def test_mlflow_has_one_parent_and_a_child_a_fold_with_curves_and_artifacts(trai
         names = {artifact.path for artifact in client.list_artifacts(child.info.run_id)}
         assert names >= {"best.pt", "history.json", "oof.csv", "output.csv"}
         assert "last.pt" not in names, "optimiser states stay at home"
+
+
+def test_the_report_is_one_page_that_shows_the_run_and_an_artifact(trained):
+    folder, output = trained
+    home = folder / "runs/small"
+    page = read_page(home / "report.html")
+    summary = json.loads((home / "summary.json").read_text())
+    assert f"{summary['oof_dice_mean']:.4f}" in page.sections["In numbers"]
+    assert f"{summary['test_dice_mean']:.4f}" in page.sections["In numbers"]
+    assert {name for name, some in page.pictures.items() if some} >= {
+        *("Curves", "Dice by class", "Dice by slice", "Worst cases", "Threshold"),
+        *("Reliability of probabilities", "Test images", "Time spent"),
+    }
+    for part in ("decoding", "steps", "waiting for data", "validation"):
+        assert part in page.sections["Time spent"]
+    parent = training_of(mlflow_runs(folder)[1])
+    assert parent in page.sections["What was run"]
+    client, _ = mlflow_runs(folder)
+    assert "report.html" in {artifact.path for artifact in client.list_artifacts(parent)}
+    assert "report.html" in output
 
 
 def test_the_end_shows_dice_the_worst_classes_and_where_everything_lies(trained):
@@ -186,12 +245,15 @@ def test_the_levels_that_a_run_keeps_vote_softly_and_choose(trained, run_here, p
     assert "no part in the choice" in output and "a mean probability above" in output
 
 
-def test_all_data_is_one_network(shared_ray, phantoms, tmp_path):
+def test_all_data_is_one_network_and_finished_without_a_report_too(shared_ray, phantoms, tmp_path):
+    in_the_way = tmp_path / "runs/small/report.html"
+    in_the_way.mkdir(parents=True)
     # Folds of SMALL stand before --all-data, so it is given as the number that it means.
     arguments = [*SMALL, "--epochs", 1, "--data", phantoms, "--folds", 1, "--cache", "cache"]
     code, output = run("train_kfold.py", *arguments, folder=tmp_path, RAY_ADDRESS=shared_ray)
     assert code == 0, output
     assert f"Mapping 15 images from {tmp_path}/cache, decoding 15" in output
+    assert "warning: no report was written: IsADirectoryError" in output
     home = tmp_path / "runs/small"
     summary = json.loads((home / "summary.json").read_text())
     assert "oof_dice_mean" not in summary and 0 <= summary["test_dice_mean"] <= 1

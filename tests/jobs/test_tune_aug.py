@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+from pages import read_page
 from processes import SMALL_ABLATION as SMALL
 from processes import mlflow_runs, run
 
@@ -33,8 +34,25 @@ def test_it_leaves_the_leaderboard_and_says_where(ablation):
     board = pd.read_csv(folder / "runs/small/leaderboard.csv")
     assert set(board["policy"]) == {"none", "flip", OTHER_SEED}
     assert (board.set_index("policy").loc["none", "difference"]) == 0
-    assert "leaderboard.csv, slices.csv, leaderboard.png" in output.splitlines()[-1]
+    assert "leaderboard.csv, slices.csv, leaderboard.png, report.html" in output.splitlines()[-1]
     assert {"carpals", "right hand"} <= set(pd.read_csv(folder / "runs/small/slices.csv")["slice"])
+
+
+def test_its_report_shows_policies_classes_slices_hard_images_and_time(ablation):
+    folder, _ = ablation
+    page = read_page(folder / "runs/small/report.html")
+    assert page.headings == [
+        *("In numbers", "Policies", "Curves", "Dice by class", "Dice by slice", "Worst cases"),
+        *("Time spent", "What was run"),
+    ]
+    pictures = {name: len(some) for name, some in page.pictures.items()}
+    assert all(pictures[name] == 1 for name in page.headings[1:5]) and pictures["Time spent"] == 1
+    assert 1 <= pictures["Worst cases"] <= 6
+    assert "flip" in page.sections["In numbers"] and OTHER_SEED in page.sections["Policies"]
+    client, runs = mlflow_runs(folder)
+    parent = next(run for run in runs if run.info.run_name == "small")
+    names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
+    assert names == {"leaderboard.csv", "slices.csv", "leaderboard.png", "report.html"}
 
 
 def test_mlflow_has_a_run_a_trial_with_its_transforms(ablation):

@@ -11,7 +11,7 @@ def test_pixels_without_a_class_keep_their_gray_and_classes_differ_in_colour():
     image = np.full((40, 60), 100, np.uint8)
     masks = np.zeros((2, 40, 60), bool)
     masks[0, 5:15, 5:15], masks[1, 20:30, 40:50] = True, True
-    picture = draw_overlay(image, RunRows.join([encode(mask) for mask in masks]))
+    picture = draw_overlay(image, RunRows.join([encode(m) for m in masks]), ["#ff0000", "#00ff00"])
     free = ~masks.any(axis=0)
     assert (picture[free] == 100).all()
     assert not np.array_equal(picture[10, 10], picture[25, 45])

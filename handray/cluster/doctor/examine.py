@@ -58,29 +58,44 @@ def check_machines() -> None:
         raise ValueError("\n".join(line.removeprefix("wrong").strip() for line in wrong))
 
 
-def examine(data: DataSize | None, size: int, storage: str | None) -> Iterator[list[Located]]:
+def stages_of(data: DataSize | None) -> int:
+    """Stages of an examination."""
+    return 7 if data else 6
+
+
+def examine(
+    data: DataSize | None, size: int, storage: str | None, stage: Callable[[str], None]
+) -> Iterator[list[Located]]:
     """Every check, as each is done, on all nodes at once.
 
     Args:
         data: what is to be trained on; None leaves out what depends on it.
         size: side of the model frame, pixels.
         storage: absolute path or URL that all nodes are to reach; None for this machine's own.
+        stage: told what is under way, ``stages_of`` times at most.
 
     """
+    stage("asking every node")
     nodes, ours = alive(), gather()
     answers = ask(gather, list(map(Question, nodes)))
     yield _judged(nodes, answers, lambda facts, node: _all_of_facts(facts, ours, node))
     nodes = [node for node, facts in zip(nodes, answers, strict=True) if isinstance(facts, Facts)]
     if not nodes:
         return
+    stage("comparing clocks")
     yield [Located(node.name, clock(node)) for node in nodes]
+    stage("computing on every node")
     yield arithmetic(nodes)
+    stage("adding tensors up between nodes")
     yield [Located("", reduction(nodes))]
     if data:
+        stage("reaching for the data")
         needed, room = store_share(data.images, data.classes, [size])
         yield [Located("", judge.store_room(needed, room))]
         yield reached("data", nodes, see_data, data.root, "mount that folder at the same path")
+    stage("reaching for the storage")
     yield reach_storage(nodes, storage)
+    stage("reaching for MLflow")
     yield reach_tracking(nodes)
 
 
