@@ -1,0 +1,104 @@
+"""The page's tools: which classes, drawn how, how near."""
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from handray.reporting.colours import class_colours
+from handray.viewing.case import Case
+from handray.viewing.comparing import groups_of
+from handray.viewing.drawing import Look
+from handray.viewing.window import Window
+
+ALL = "all"
+WHOLE = "whole image"
+OUTLINE, FILL = "outline", "fill"
+MOST_TIMES = 8.0
+
+
+def choose_classes(class_names: Sequence[str]) -> list[int]:
+    """Toggles of groups and classes; the numbers of those that are shown, in their order."""
+    state = st.session_state
+    if state.get("known_classes") != tuple(class_names):
+        state["known_classes"], state["classes"] = tuple(class_names), list(class_names)
+    groups: dict[str, Sequence[str]] = {ALL: class_names, **groups_of(class_names)}
+    state["groups"] = _whole_groups(groups, state["classes"])
+    _swatches(class_names)
+    with st.container(horizontal=True, vertical_alignment="center", key="toggles"):
+        st.pills(
+            "Groups",
+            list(groups),
+            selection_mode="multi",
+            key="groups",
+            on_change=_toggle_groups,
+            args=(groups,),
+            label_visibility="collapsed",
+        )
+        st.pills(
+            "Classes",
+            class_names,
+            selection_mode="multi",
+            key="classes",
+            label_visibility="collapsed",
+        )
+    chosen = set(state["classes"])
+    return [number for number, name in enumerate(class_names) if name in chosen]
+
+
+def _whole_groups(groups: Mapping[str, Sequence[str]], classes: Sequence[str]) -> list[str]:
+    """The groups of which every class is shown."""
+    return [group for group, members in groups.items() if set(members) <= set(classes)]
+
+
+def _toggle_groups(groups: Mapping[str, Sequence[str]]) -> None:
+    """Follow a click on a group: show or hide its classes."""
+    state = st.session_state
+    classes = dict.fromkeys(state["classes"])
+    before = set(_whole_groups(groups, state["classes"]))
+    for group in before.symmetric_difference(state["groups"]):
+        for name in groups[group]:
+            if group in before:
+                classes.pop(name, None)
+            else:
+                classes[name] = None
+    state["classes"] = [name for name in groups[ALL] if name in classes]
+
+
+def _swatches(class_names: Sequence[str]) -> None:
+    """Give each class's toggle the colour that it has in pictures."""
+    rules = [
+        f".st-key-classes button:nth-of-type({number}) {{ border-left: 5px solid {colour}; }}"
+        for number, colour in enumerate(class_colours(class_names), 1)
+    ]
+    st.html(f"<style>{' '.join(rules)}</style>")
+
+
+def choose_look() -> Look:
+    """How masks are drawn."""
+    how = st.segmented_control(
+        "Draw",
+        [OUTLINE, FILL],
+        selection_mode="multi",
+        default=[OUTLINE, FILL],
+        key="draw",
+    )
+    strength = st.slider("Strength, %", 0, 100, 35, key="strength")
+    return Look(OUTLINE in how, FILL in how, strength / 100)
+
+
+def choose_window(case: Case) -> Window:
+    """Which part of the radiograph is shown."""
+    groups = groups_of(case.class_names) | {name: (name,) for name in case.class_names}
+    target = st.selectbox("Zoom on", [WHOLE, *groups], key="zoom_on")
+    times = st.slider("Closer", 1.0, MOST_TIMES, 1.0, 0.5, format="%.1f x", key="closer")
+    window = Window.whole(case.picture.hw)
+    if target != WHOLE:
+        rows = [rows for rows in (case.truth_C, *(p.rows_C for p in case.predictions)) if rows]
+        classes = [case.class_names.index(name) for name in groups[target]]
+        if rows:
+            window = Window.around(rows[0].take(classes), case.picture.hw)
+    if times == 1:
+        return window
+    across = st.slider("Left to right, %", 0, 100, 50, key="across")
+    down = st.slider("Top to bottom, %", 0, 100, 50, key="down")
+    return window.closer(times, down / 100, across / 100)
