@@ -1,7 +1,7 @@
 """What is looked at: one radiograph with its label and what others say of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,3 +46,13 @@ class Case:
         if polygons is not None:
             truth = truth_rows(polygons, len(class_names), picture.hw)
         return cls(picture, tuple(class_names), polygons, truth, tuple(predictions))
+
+
+def with_own_names(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The same predictions; those of one name are numbered from the second on."""
+    seen: dict[str, int] = {}
+    named = []
+    for one in predictions:
+        count = seen[one.name] = seen.get(one.name, 0) + 1
+        named.append(one if count == 1 else replace(one, name=f"{one.name} ({count})"))
+    return named

@@ -1,38 +1,30 @@
-"""The viewer's page. Widgets alone: what they show is computed in the modules beside this one."""
+"""The viewer's page: widgets alone; what they show is computed in scene.py and below."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
-from handray.masks.rle import RunRows
 from handray.reporting.colours import class_colours
-from handray.viewing.case import Case, Prediction
-from handray.viewing.comparing import Losses, agreement, difference, losses
-from handray.viewing.drawing import (
-    BOTH,
-    EXTRA,
-    MISSED,
-    MOST_LOSS,
-    Panel,
-    as_jpeg,
-    vote_colours,
-)
-from handray.viewing.sidebar import choose, told, uses_colour
-from handray.viewing.toolbar import choose_classes, choose_look, choose_window
-from handray.viewing.window import Image
+from handray.viewing.case import Case
+from handray.viewing.drawing import Panel, as_jpeg
+from handray.viewing.scene import LABEL, MODES, PIXELS, RADIOGRAPH, Numbers, Shot
+from handray.viewing.sidebar import choose, uses_colour
+from handray.viewing.sources import told
+from handray.viewing.toolbar import choose_classes, choose_look, choose_pictures, choose_window
 
-PREDICTION, LOSS, AGREEMENT = "Prediction Output", "Compare Loss", "Agreement"
 MOST_COLUMNS = 3
 ROW_PX = 27
+"""Height of a row of numbers."""
 STYLE = """<style>
-.stMainBlockContainer { padding: 2.6rem 2rem 1rem; max-width: none; }
+.stMainBlockContainer { padding: 2.4rem 2rem 1rem; max-width: none; }
 .stSidebar .stVerticalBlock { gap: 0.6rem; }
-.st-key-classes button, .st-key-groups button { min-height: 0; padding: 0 0.5rem; }
-.swatch { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .3em; }
+.st-key-classes button, .st-key-groups button, .st-key-pictures button {
+    min-height: 0; padding: 0 0.55rem; }
+.swatch { display: inline-block; width: .8em; height: .8em; border-radius: 2px;
+    margin: 0 .3em 0 .8em; }
 </style>"""
 
 
@@ -50,150 +42,59 @@ def show(
     if case is None:
         st.info("Choose a radiograph on the left, and predictions or networks to look at.")
         return
-    modes = [PREDICTION, LOSS, AGREEMENT]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="tools"):
-        mode = st.segmented_control("Mode", modes, default=PREDICTION, required=True, key="mode")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        mode = st.segmented_control(
+            "Mode", list(MODES), default=next(iter(MODES)), required=True, key="mode"
+        )
         look, window = choose_look(), choose_window(case)
+    label = [LABEL] if case.truth_C is not None else []
+    names = [RADIOGRAPH, *label, *(one.name for one in case.predictions)]
+    shown = choose_pictures(names)
     chosen = choose_classes(case.class_names)
+    case = replace(case, predictions=tuple(p for p in case.predictions if p.name in shown))
     image = case.picture.colour_HW3() if uses_colour() else case.picture.image_HW
     panel = Panel(window.photo(image), window, case.picture.hw[1], look)
-    pictures, numbers = st.columns([4, 1.25], gap="medium")
+    scene = MODES[mode](case, panel, chosen)
+    pictures, numbers = (
+        st.columns([4.5, 1], gap="medium") if scene.columns else [st.container()] * 2
+    )
     with pictures:
-        {PREDICTION: _predictions, LOSS: _losses, AGREEMENT: _agreement}[mode](case, panel, chosen)
+        _gallery([shot for shot in scene.shots if not shot.of or shot.of in shown])
+        if scene.legend:
+            _legend(scene.legend)
+        if scene.note:
+            (st.caption if scene.shots else st.info)(scene.note)
     with numbers:
-        _numbers(case, chosen, mode)
+        if scene.columns and chosen:
+            _numbers(case, chosen, scene.columns)
 
 
-def _predictions(case: Case, panel: Panel, chosen: Sequence[int]) -> None:
-    """The radiograph, the label and every prediction side by side."""
-    colours = class_colours(case.class_names)
-    shown = [(case.picture.name, panel.photo)]
-    if case.truth_C is not None:
-        shown.append(("label", panel.overlay(case.truth_C, colours, chosen)))
-    for one in case.predictions:
-        title = one.name
-        if case.truth_C is not None and chosen:
-            dice_C = difference(one.rows_C, case.truth_C).dice_C
-            title = f"{one.name}, Dice {dice_C[list(chosen)].mean():.3f}"
-        shown.append((title, panel.overlay(one.rows_C, colours, chosen)))
-    _gallery(shown)
-
-
-def _losses(case: Case, panel: Panel, chosen: Sequence[int]) -> None:
-    """Where predictions differ from the label, and what each pixel costs a network."""
-    if case.truth_C is None or case.polygons is None:
-        st.info("This radiograph has no label to compare with; add its JSON on the left.")
-        return
-    colours = class_colours(case.class_names)
-    shown = [("label", panel.overlay(case.truth_C, colours, chosen))]
-    for one in case.predictions:
-        found = difference(one.rows_C, case.truth_C)
-        pixels = int(found.differing_C[list(chosen)].sum())
-        picture = panel.difference(one.rows_C, case.truth_C, chosen)
-        shown.append((f"{one.name}: {pixels:,} pixels differ", picture))
-        if one.logits_CHW is not None:
-            values = panel.window.of_model_frame(
-                _losses_of(case, one, chosen).map_hw, case.picture.hw
-            )
-            shown.append((f"{one.name}: loss of each pixel", panel.heat(values)))
-    _gallery(shown)
-    _legend([(BOTH, "both"), (MISSED, "label alone"), (EXTRA, "prediction alone")])
-    if any(one.logits_CHW is not None for one in case.predictions):
-        st.caption(
-            "Loss: binary cross-entropy at the network's size, summed over the chosen classes; "
-            f"brightest from {MOST_LOSS:g} on."
-        )
-    else:
-        st.caption("A CSV holds no probabilities: a map of the loss needs a network.")
-
-
-def _agreement(case: Case, panel: Panel, chosen: Sequence[int]) -> None:
-    """Where the predictions disagree among each other."""
-    members = [one.rows_C for one in case.predictions]
-    if len(members) < 2:
-        st.info("Agreement needs two predictions or more; add CSVs, runs or networks on the left.")
-        return
-    colours = class_colours(case.class_names)
-    shown = [
-        (case.picture.name, panel.photo),
-        (f"votes of {len(members)} members", panel.votes(members, chosen)),
-    ]
-    if case.truth_C is not None:
-        shown.append(("label", panel.overlay(case.truth_C, colours, chosen)))
-    _gallery(shown)
-    told_votes = [
-        (colour, f"{votes} of {len(members)}")
-        for votes, colour in enumerate(vote_colours(len(members)), 1)
-    ]
-    _legend([*told_votes, (BOTH, "all")])
-
-
-def _gallery(shown: Sequence[tuple[str, Image]]) -> None:
+def _gallery(shots: Sequence[Shot]) -> None:
     """Pictures with their titles, a few a row."""
-    columns = min(MOST_COLUMNS, len(shown))
-    for first in range(0, len(shown), columns):
-        row = shown[first : first + columns]
-        for place, (title, picture) in zip(st.columns(columns), row, strict=False):
-            place.caption(title)
-            place.image(as_jpeg(picture), width="stretch")
+    columns = max(1, min(MOST_COLUMNS, len(shots)))
+    for first in range(0, len(shots), columns):
+        row = shots[first : first + columns]
+        for place, shot in zip(st.columns(columns), row, strict=False):
+            place.caption(shot.title)
+            place.image(as_jpeg(shot.picture), width="stretch", alt=shot.title)
 
 
 def _legend(entries: Sequence[tuple[str, str]]) -> None:
-    st.html(
-        " ".join(
-            f"<span class='swatch' style='background:{colour}'></span>{text}"
-            for colour, text in entries
-        )
-    )
+    parts = [f"<span class='swatch' style='background:{c}'></span>{text}" for c, text in entries]
+    st.html(" ".join(parts))
 
 
-def _numbers(case: Case, chosen: Sequence[int], mode: str) -> None:
-    """A table with a row for each class that is shown."""
-    columns: dict[str, Any] = {}
-    if mode == AGREEMENT and len(case.predictions) > 1:
-        found = agreement([one.rows_C for one in case.predictions])
-        columns["all / any"] = found.share_C[list(chosen)]
-        columns["contested px"] = (found.any_C - found.all_C)[list(chosen)]
-    elif case.truth_C is not None:
-        for one in case.predictions:
-            columns |= _columns(case, one, case.truth_C, chosen, mode)
-    if not columns or not chosen:
-        return
-    names = [case.class_names[c] for c in chosen]
-    table = pd.DataFrame({"class": names, **columns})
-    means = {name: np.mean(values) for name, values in columns.items()}
-    totals = {
-        name: np.sum(v) if name.endswith("px") else means[name] for name, v in columns.items()
+def _numbers(case: Case, chosen: Sequence[int], columns: Mapping[str, Numbers]) -> None:
+    """A table with a row for each class that is shown, and one for all of them."""
+    table = pd.DataFrame({"class": [case.class_names[c] for c in chosen], **columns})
+    sums = {
+        n: values.sum() if n.endswith(PIXELS) else values.mean() for n, values in columns.items()
     }
-    table.loc[len(table)] = {"class": "all", **totals}
-    colours = [*(class_colours(case.class_names)[c] for c in chosen), "#ffffff"]
-    styled = table.style.apply(
-        lambda column: [f"color: {colour}" for colour in colours], subset=["class"]
-    ).format({name: "{:,.0f}" if name.endswith("px") else "{:.3f}" for name in columns})
-    st.dataframe(
-        styled,
-        hide_index=True,
-        row_height=ROW_PX,
-        height=ROW_PX * (len(table) + 1) + 16,
-        width="stretch",
+    table = pd.concat([pd.DataFrame([{"class": "all", **sums}]), table], ignore_index=True)
+    every = class_colours(case.class_names)
+    colours = ["color: #ffffff", *(f"color: {every[c]}" for c in chosen)]
+    styled = table.style.apply(lambda _: colours, subset=["class"]).format(
+        {name: "{:,.0f}" if name.endswith(PIXELS) else "{:.3f}" for name in columns}
     )
-
-
-def _columns(
-    case: Case, one: Prediction, truth_C: RunRows, chosen: Sequence[int], mode: str
-) -> dict[str, Any]:
-    """Numbers of one prediction; its name is in the heads where there are several."""
-    found = difference(one.rows_C, truth_C)
-    tail = f" {one.name}" if len(case.predictions) > 1 else ""
-    columns: dict[str, Any] = {f"Dice{tail}": found.dice_C[list(chosen)]}
-    if mode == LOSS:
-        columns[f"{one.name} px".lstrip() if tail else "px"] = found.differing_C[list(chosen)]
-        if one.logits_CHW is not None:
-            by_name = _losses_of(case, one, chosen).by_name
-            columns |= {f"{name} loss{tail}": values for name, values in by_name.items()}
-    return columns
-
-
-def _losses_of(case: Case, one: Prediction, chosen: Sequence[int]) -> Losses:
-    assert one.logits_CHW is not None and case.polygons is not None
-    return losses(one.logits_CHW, case.polygons, case.picture.hw, chosen)
+    height = ROW_PX * len(table) + 40
+    st.dataframe(styled, hide_index=True, row_height=ROW_PX, height=height, width="stretch")

@@ -1,4 +1,4 @@
-"""The page's tools: which classes, drawn how, how near."""
+"""The page's tools: which classes and pictures, drawn how, how near."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,24 +23,19 @@ def choose_classes(class_names: Sequence[str]) -> list[int]:
         state["known_classes"], state["classes"] = tuple(class_names), list(class_names)
     groups: dict[str, Sequence[str]] = {ALL: class_names, **groups_of(class_names)}
     state["groups"] = _whole_groups(groups, state["classes"])
-    _swatches(class_names)
-    with st.container(horizontal=True, vertical_alignment="center", key="toggles"):
-        st.pills(
-            "Groups",
-            list(groups),
-            selection_mode="multi",
-            key="groups",
-            on_change=_toggle_groups,
-            args=(groups,),
-            label_visibility="collapsed",
-        )
-        st.pills(
-            "Classes",
-            class_names,
-            selection_mode="multi",
-            key="classes",
-            label_visibility="collapsed",
-        )
+    st.pills(
+        "Groups",
+        list(groups),
+        selection_mode="multi",
+        key="groups",
+        on_change=_toggle_groups,
+        args=(groups,),
+        label_visibility="collapsed",
+    )
+    _colour_toggles(class_names)
+    st.pills(
+        "Classes", class_names, selection_mode="multi", key="classes", label_visibility="collapsed"
+    )
     chosen = set(state["classes"])
     return [number for number, name in enumerate(class_names) if name in chosen]
 
@@ -64,33 +59,50 @@ def _toggle_groups(groups: Mapping[str, Sequence[str]]) -> None:
     state["classes"] = [name for name in groups[ALL] if name in classes]
 
 
-def _swatches(class_names: Sequence[str]) -> None:
+def _colour_toggles(class_names: Sequence[str]) -> None:
     """Give each class's toggle the colour that it has in pictures."""
-    rules = [
-        f".st-key-classes button:nth-of-type({number}) {{ border-left: 5px solid {colour}; }}"
-        for number, colour in enumerate(class_colours(class_names), 1)
-    ]
+    rules = []
+    for number, colour in enumerate(class_colours(class_names), 1):
+        button = f".st-key-classes button:nth-of-type({number})"
+        shown = f"color: {colour}; border-color: {colour}; background: {colour}22;"
+        rules.append(f'{button}[aria-pressed="true"] {{ {shown.replace(";", " !important;")} }}')
     st.html(f"<style>{' '.join(rules)}</style>")
+
+
+def choose_pictures(names: Sequence[str]) -> set[str]:
+    """Toggles of the pictures that stand side by side; what is new is shown."""
+    state = st.session_state
+    state["pictures"] = [name for name in names if name not in state.get("hidden", set())]
+    st.pills(
+        "Side by side",
+        names,
+        selection_mode="multi",
+        key="pictures",
+        on_change=_hide_pictures,
+        args=(names,),
+    )
+    return set(state["pictures"])
+
+
+def _hide_pictures(names: Sequence[str]) -> None:
+    state = st.session_state
+    others = state.get("hidden", set()) - set(names)
+    state["hidden"] = others | (set(names) - set(state["pictures"]))
 
 
 def choose_look() -> Look:
     """How masks are drawn."""
-    how = st.segmented_control(
-        "Draw",
-        [OUTLINE, FILL],
-        selection_mode="multi",
-        default=[OUTLINE, FILL],
-        key="draw",
-    )
-    strength = st.slider("Strength, %", 0, 100, 35, key="strength")
+    ways = [OUTLINE, FILL]
+    how = st.segmented_control("Draw", ways, selection_mode="multi", default=ways, key="draw")
+    strength = st.slider("Strength, %", 0, 100, 35, key="strength", width=140)
     return Look(OUTLINE in how, FILL in how, strength / 100)
 
 
 def choose_window(case: Case) -> Window:
     """Which part of the radiograph is shown."""
     groups = groups_of(case.class_names) | {name: (name,) for name in case.class_names}
-    target = st.selectbox("Zoom on", [WHOLE, *groups], key="zoom_on")
-    times = st.slider("Closer", 1.0, MOST_TIMES, 1.0, 0.5, format="%.1f x", key="closer")
+    target = st.selectbox("Zoom on", [WHOLE, *groups], key="zoom_on", width=170)
+    times = st.slider("Closer", 1.0, MOST_TIMES, 1.0, 0.5, format="%.1f x", key="closer", width=140)
     window = Window.whole(case.picture.hw)
     if target != WHOLE:
         rows = [rows for rows in (case.truth_C, *(p.rows_C for p in case.predictions)) if rows]
@@ -99,6 +111,6 @@ def choose_window(case: Case) -> Window:
             window = Window.around(rows[0].take(classes), case.picture.hw)
     if times == 1:
         return window
-    across = st.slider("Left to right, %", 0, 100, 50, key="across")
-    down = st.slider("Top to bottom, %", 0, 100, 50, key="down")
+    across = st.slider("Left to right, %", 0, 100, 50, key="across", width=140)
+    down = st.slider("Top to bottom, %", 0, 100, 50, key="down", width=140)
     return window.closer(times, down / 100, across / 100)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from handray.data.imagefile import decode_colour, decode_gray, image_size
 from handray.data.labelfile import parse_label
 
-MOST_IMAGE_MB, MOST_CSV_MB, MOST_NETWORK_MB = 64, 512, 1024
+MOST_IMAGE_MB, MOST_CSV_MB, MOST_NETWORK_MB = 64, 200, 1024
 """What an upload may weigh: a label as much as an image."""
 MOST_PIXELS = 100_000_000
 """A small file can hold an image that no memory does."""
