@@ -3,23 +3,23 @@
 Axes: h w pixels of the panel, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.masks.rle import RunRows
+from handray.masks.rle import RunRows, Runs
 from handray.reporting.colours import bgr
 from handray.viewing.window import Image, Window
 
+Box = tuple[slice, slice]
 JPEG_QUALITY = 92
 LINE = 2
 """Width of outlines, panel pixels."""
 BOTH, MISSED, EXTRA = "#9fb4c0", "#56b4e9", "#e8651a"
 """Pixels of label and prediction, of the label alone, of the prediction alone."""
-AGREED = BOTH
 MOST_LOSS = 3.0
 """Loss of a pixel that is drawn brightest, nats: a probability of 5 % for what is true."""
 
@@ -61,9 +61,10 @@ class Panel:
                 found, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
                 for layer, value in ((lines, colour), (lined, 255)):
                     cv2.drawContours(layer, found, -1, value, LINE, offset=(left, top))
-        picture = self._blend(filled, self.look.strength)
+        strength = self.look.strength
+        picture = cv2.addWeighted(filled, strength, self.photo, 1 - strength, 0).astype(np.uint8)
         edge = lined.astype(bool)
-        strong = min(1.0, 2 * self.look.strength)
+        strong = min(1.0, 2 * strength)
         picture[edge] = (strong * lines[edge] + (1 - strong) * picture[edge]).astype(np.uint8)
         return picture
 
@@ -71,29 +72,31 @@ class Panel:
         """Where a prediction and the label differ, over the chosen classes."""
         both, missed, extra = (np.zeros(self.photo.shape[:2], bool) for _ in range(3))
         for c in chosen:
-            ours_hw, true_hw = (self._whole(rows[c]) for rows in (ours, truth))
-            both |= ours_hw & true_hw
-            missed |= true_hw & ~ours_hw
-            extra |= ours_hw & ~true_hw
-        faint = self._painted(self.photo, both, BOTH, self.look.strength / 2)
-        strong = min(1.0, 2 * self.look.strength)
-        return self._painted(self._painted(faint, missed, MISSED, strong), extra, EXTRA, strong)
+            for box, (ours_hw, true_hw) in self._together([ours[c], truth[c]]):
+                both[box] |= ours_hw & true_hw
+                missed[box] |= true_hw & ~ours_hw
+                extra[box] |= ours_hw & ~true_hw
+        missed &= ~extra
+        both &= ~(missed | extra)
+        faint, strong = self.look.strength / 2, min(1.0, 2 * self.look.strength)
+        return self._painted(
+            [(both, BOTH, faint), (missed, MISSED, strong), (extra, EXTRA, strong)]
+        )
 
     def votes(self, members: Sequence[RunRows], chosen: Sequence[int]) -> Image:
-        """Where members disagree: the share of them that has a pixel, the lowest of any class."""
-        shape, count = self.photo.shape[:2], len(members)
-        least = np.full(shape, count, np.uint8)
+        """Where members disagree: how many of them have a pixel, the fewest of any class."""
+        count = len(members)
+        fewest = np.full(self.photo.shape[:2], count + 1, np.uint8)
         for c in chosen:
-            votes = np.sum([self._whole(rows[c]) for rows in members], axis=0, dtype=np.uint8)
-            least = np.where(votes > 0, np.minimum(least, votes), least)
-        held = np.zeros(shape, bool)
-        for c in chosen:
-            held |= self._whole(members[0][c])
-        picture = self._painted(self.photo, held & (least == count), AGREED, self.look.strength / 2)
+            for box, masks in self._together([rows[c] for rows in members]):
+                votes = np.sum(masks, axis=0, dtype=np.uint8)
+                fewest[box] = np.where(votes > 0, np.minimum(fewest[box], votes), fewest[box])
         strong = min(1.0, 2 * self.look.strength)
-        for number, colour in enumerate(vote_colours(count), 1):
-            picture = self._painted(picture, least == number, colour, strong)
-        return picture
+        contested = [
+            (fewest == number, colour, strong)
+            for number, colour in enumerate(vote_colours(count), 1)
+        ]
+        return self._painted([(fewest == count, BOTH, self.look.strength / 2), *contested])
 
     def heat(self, values_hw: NDArray[np.float32], most: float = MOST_LOSS) -> Image:
         """Values from 0 (the radiograph) to ``most`` (the brightest), by matplotlib's inferno."""
@@ -103,25 +106,29 @@ class Panel:
         alpha = min(1.0, 2 * self.look.strength) * np.clip(8 * share, 0, 1)[..., None]
         return (alpha * glow + (1 - alpha) * self.photo).astype(np.uint8)
 
-    def _whole(self, runs: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """A mask on the whole panel."""
-        mask_hw = np.zeros(self.photo.shape[:2], bool)
-        part = self.window.mask(runs, self.source_width)
-        if part is not None:
-            mask, top, left = part
-            mask_hw[top:, left:][: mask.shape[0], : mask.shape[1]] = mask
-        return mask_hw
+    def _together(self, masks: Sequence[Runs]) -> Iterator[tuple[Box, list[NDArray[np.bool_]]]]:
+        """Masks of one class in the box that holds them all, and where it lies; none if empty."""
+        parts = [self.window.mask(runs, self.source_width) for runs in masks]
+        known = [part for part in parts if part is not None]
+        if not known:
+            return
+        top, left = (min(part[axis] for part in known) for axis in (1, 2))
+        bottom = max(y + mask.shape[0] for mask, y, _ in known)
+        right = max(x + mask.shape[1] for mask, _, x in known)
+        boxed = [np.zeros((bottom - top, right - left), bool) for _ in parts]
+        for whole, part in zip(boxed, parts, strict=True):
+            if part is not None:
+                mask, y, x = part
+                whole[y - top :, x - left :][: mask.shape[0], : mask.shape[1]] = mask
+        yield np.s_[top:bottom, left:right], boxed
 
-    def _blend(self, drawn: Image, strength: float) -> Image:
-        return np.asarray(cv2.addWeighted(drawn, strength, self.photo, 1 - strength, 0), np.uint8)
-
-    @staticmethod
-    def _painted(picture: Image, where: NDArray[np.bool_], colour: str, strength: float) -> Image:
-        painted = picture.copy()
-        painted[where] = (
-            strength * np.array(bgr(colour)) + (1 - strength) * picture[where]
-        ).astype(np.uint8)
-        return painted
+    def _painted(self, layers: Sequence[tuple[NDArray[np.bool_], str, float]]) -> Image:
+        """Pixels of each layer in its colour, of this strength; layers don't overlap."""
+        picture = self.photo.copy()
+        for where, colour, strength in layers:
+            mixed = strength * np.array(bgr(colour)) + (1 - strength) * self.photo[where]
+            picture[where] = mixed.astype(np.uint8)
+        return picture
 
 
 def vote_colours(members: int) -> list[str]:

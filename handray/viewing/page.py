@@ -13,11 +13,18 @@ from handray.viewing.drawing import Panel, as_jpeg
 from handray.viewing.scene import LABEL, MODES, PIXELS, RADIOGRAPH, Numbers, Shot
 from handray.viewing.sidebar import choose, uses_colour
 from handray.viewing.sources import told
-from handray.viewing.toolbar import choose_classes, choose_look, choose_pictures, choose_window
+from handray.viewing.toolbar import (
+    choose_classes,
+    choose_groups,
+    choose_look,
+    choose_pictures,
+    choose_window,
+)
 
 MOST_COLUMNS = 3
 ROW_PX = 27
-"""Height of a row of numbers."""
+CLASS_PX = 90
+"""Height of a row of numbers, width of a class's name."""
 STYLE = """<style>
 .stMainBlockContainer { padding: 2.4rem 2rem 1rem; max-width: none; }
 .stSidebar .stVerticalBlock { gap: 0.6rem; }
@@ -49,14 +56,17 @@ def show(
         look, window = choose_look(), choose_window(case)
     label = [LABEL] if case.truth_C is not None else []
     names = [RADIOGRAPH, *label, *(one.name for one in case.predictions)]
-    shown = choose_pictures(names)
+    with st.container(horizontal=True, gap="large"):
+        shown = choose_pictures(names)
+        choose_groups(case.class_names)
     chosen = choose_classes(case.class_names)
     case = replace(case, predictions=tuple(p for p in case.predictions if p.name in shown))
     image = case.picture.colour_HW3() if uses_colour() else case.picture.image_HW
     panel = Panel(window.photo(image), window, case.picture.hw[1], look)
     scene = MODES[mode](case, panel, chosen)
+    wide = 1 + 0.35 * min(4, max(0, len(scene.columns) - 1))
     pictures, numbers = (
-        st.columns([4.5, 1], gap="medium") if scene.columns else [st.container()] * 2
+        st.columns([5, wide], gap="medium") if scene.columns else [st.container()] * 2
     )
     with pictures:
         _gallery([shot for shot in scene.shots if not shot.of or shot.of in shown])
@@ -97,4 +107,11 @@ def _numbers(case: Case, chosen: Sequence[int], columns: Mapping[str, Numbers]) 
         {name: "{:,.0f}" if name.endswith(PIXELS) else "{:.3f}" for name in columns}
     )
     height = ROW_PX * len(table) + 40
-    st.dataframe(styled, hide_index=True, row_height=ROW_PX, height=height, width="stretch")
+    st.dataframe(
+        styled,
+        hide_index=True,
+        row_height=ROW_PX,
+        height=height,
+        width="stretch",
+        column_config={"class": st.column_config.TextColumn(width=CLASS_PX)},
+    )

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.masks.rle import RunRows
 from handray.reporting.colours import class_colours
 from handray.viewing.case import Case, Prediction
 from handray.viewing.comparing import Losses, agreement, difference, losses
@@ -51,7 +50,8 @@ def prediction_output(case: Case, panel: Panel, chosen: Sequence[int]) -> Scene:
     for one in case.predictions:
         title = one.name
         if case.truth_C is not None and chosen:
-            dice_K = _dice(case, one, case.truth_C, chosen, columns)
+            dice_K = difference(one.rows_C, case.truth_C).dice_C[list(chosen)]
+            columns[one.name if len(case.predictions) > 1 else "Dice"] = dice_K
             title = f"{one.name}, Dice {dice_K.mean():.3f}"
         shots.append(Shot(one.name, title, panel.overlay(one.rows_C, colours, chosen)))
     return Scene(shots, columns=columns)
@@ -64,17 +64,18 @@ def compare_loss(case: Case, panel: Panel, chosen: Sequence[int]) -> Scene:
     shots = [_radiograph(panel), *_label(case, panel, chosen)]
     columns: dict[str, Numbers] = {}
     for one in case.predictions:
-        _dice(case, one, case.truth_C, chosen, columns)
-        differing_K = difference(one.rows_C, case.truth_C).differing_C[list(chosen)]
+        found = difference(one.rows_C, case.truth_C)
+        differing_K = found.differing_C[list(chosen)]
+        columns[_head(case, one, "Dice")] = found.dice_C[list(chosen)]
         columns[_head(case, one, PIXELS)] = differing_K
         picture = panel.difference(one.rows_C, case.truth_C, chosen)
         title = f"{one.name}: {differing_K.sum():,} pixels differ"
         shots.append(Shot(one.name, title, picture))
         if one.logits_CHW is not None:
-            found = _losses(case, one.logits_CHW, chosen)
-            for name, values in found.by_name.items():
+            cost = _losses(case, one.logits_CHW, chosen)
+            for name, values in cost.by_name.items():
                 columns[_head(case, one, f"{name} loss")] = np.array(values)
-            values_hw = panel.window.of_model_frame(found.map_hw, case.picture.hw)
+            values_hw = panel.window.of_model_frame(cost.map_hw, case.picture.hw)
             shots.append(Shot(one.name, f"{one.name}: loss of each pixel", panel.heat(values_hw)))
     if any(one.logits_CHW is not None for one in case.predictions):
         note = (
@@ -125,19 +126,6 @@ def _label(case: Case, panel: Panel, chosen: Sequence[int]) -> list[Shot]:
         return []
     picture = panel.overlay(case.truth_C, class_colours(case.class_names), chosen)
     return [Shot(LABEL, LABEL, picture)]
-
-
-def _dice(
-    case: Case,
-    one: Prediction,
-    truth_C: RunRows,
-    chosen: Sequence[int],
-    columns: dict[str, Numbers],
-) -> Numbers:
-    """Dice of the chosen classes, (K,), entered as a column."""
-    dice_K = difference(one.rows_C, truth_C).dice_C[list(chosen)]
-    columns[_head(case, one, "Dice")] = dice_K
-    return dice_K
 
 
 def _head(case: Case, one: Prediction, what: str) -> str:

@@ -91,18 +91,15 @@ def choose_networks() -> Networks:
         with told():
             name = cached.runs(parts=True)[run_id]
             loaded[name] = run_id, cached.network_of_run(run_id)
-    left, right = st.columns(2)
-    with left:
-        size = st.segmented_control("Size, px", SIZES, default=OWN, required=True, key="size")
-    with right:
-        channels = st.segmented_control(
-            "Channels",
-            [GRAY, RGB],
-            default=GRAY,
-            required=True,
-            key="channels",
-            help="RGB shows the file's colours, and gives them to networks of three channels",
-        )
+    size = st.segmented_control("Size, px", SIZES, default=OWN, required=True, key="size")
+    channels = st.segmented_control(
+        "Channels",
+        [GRAY, RGB],
+        default=GRAY,
+        required=True,
+        key="channels",
+        help="RGB shows the file's colours, and gives them to networks of three channels",
+    )
     return Networks(loaded, None if size == OWN else int(size), channels == RGB)
 
 

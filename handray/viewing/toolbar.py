@@ -16,28 +16,35 @@ OUTLINE, FILL = "outline", "fill"
 MOST_TIMES = 8.0
 
 
-def choose_classes(class_names: Sequence[str]) -> list[int]:
-    """Toggles of groups and classes; the numbers of those that are shown, in their order."""
+def choose_groups(class_names: Sequence[str]) -> None:
+    """Toggles of all classes, and of the groups of bones among them."""
     state = st.session_state
     if state.get("known_classes") != tuple(class_names):
         state["known_classes"], state["classes"] = tuple(class_names), list(class_names)
     groups: dict[str, Sequence[str]] = {ALL: class_names, **groups_of(class_names)}
     state["groups"] = _whole_groups(groups, state["classes"])
     st.pills(
-        "Groups",
+        "Classes",
         list(groups),
         selection_mode="multi",
         key="groups",
         on_change=_toggle_groups,
         args=(groups,),
+        wrap=True,
+    )
+
+
+def choose_classes(class_names: Sequence[str]) -> list[int]:
+    """Toggles of single classes; the numbers of those that are shown, in their order."""
+    _colour_toggles(class_names)
+    names = st.pills(
+        "Single classes",
+        class_names,
+        selection_mode="multi",
+        key="classes",
         label_visibility="collapsed",
     )
-    _colour_toggles(class_names)
-    st.pills(
-        "Classes", class_names, selection_mode="multi", key="classes", label_visibility="collapsed"
-    )
-    chosen = set(state["classes"])
-    return [number for number, name in enumerate(class_names) if name in chosen]
+    return [number for number, name in enumerate(class_names) if name in names]
 
 
 def _whole_groups(groups: Mapping[str, Sequence[str]], classes: Sequence[str]) -> list[str]:
@@ -80,6 +87,7 @@ def choose_pictures(names: Sequence[str]) -> set[str]:
         key="pictures",
         on_change=_hide_pictures,
         args=(names,),
+        wrap=True,
     )
     return set(state["pictures"])
 
