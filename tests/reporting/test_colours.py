@@ -1,4 +1,4 @@
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def seen(colour: str, blindness: str) -> np.ndarray:
 def test_bones_that_touch_look_different_to_the_colour_blind(blindness):
     colour = dict(zip(BONES, class_colours(BONES), strict=True))
     pairs = [*combinations(CARPALS, 2), ("Radius", "Ulna")]
-    pairs += [pair for chain in CHAINS.values() for pair in zip(chain, chain[1:], strict=False)]
+    pairs += [pair for chain in CHAINS.values() for pair in pairwise(chain)]
     for one, other in pairs:
         apart = np.linalg.norm(seen(colour[one], blindness) - seen(colour[other], blindness))
         assert apart > 0.1, f"{one} and {other} look alike"
