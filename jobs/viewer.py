@@ -15,28 +15,26 @@ On a server, tunnel to it: ssh -L 8501:localhost:8501 SERVER.
 """
 
 import argparse
-import importlib.util
 import socket
 import sys
 from pathlib import Path
 
 from handray.cli import Parser, run_job
 
-PACKAGE = "streamlit"
-
 
 def main() -> None:
     """Check the command line, then serve until Ctrl-C; exit code 2 for bad input."""
     options = parse_arguments()
-    if importlib.util.find_spec(PACKAGE) is None:
-        raise ValueError("the viewer needs streamlit: pip install 'handray[viewer]'")
+    try:
+        from streamlit.web import cli
+    except ImportError:
+        raise ValueError("the viewer needs streamlit: pip install 'handray[viewer]'") from None
     check(options)
     check_address(options.address, options.port)
-    from streamlit.web import cli
 
     server = [f"--server.address={options.address}", f"--server.port={options.port}"]
-    sys.argv = [PACKAGE, "run", __file__, *server, "--", *sys.argv[1:]]
-    cli.main(prog_name=PACKAGE)
+    sys.argv = ["streamlit", "run", __file__, *server, "--", *sys.argv[1:]]
+    cli.main(prog_name="streamlit")
 
 
 def parse_arguments() -> argparse.Namespace:

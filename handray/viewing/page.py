@@ -14,6 +14,7 @@ from handray.viewing.scene import LABEL, MODES, PIXELS, RADIOGRAPH, Numbers, Sho
 from handray.viewing.sidebar import choose, uses_colour
 from handray.viewing.sources import told
 from handray.viewing.toolbar import (
+    KEPT,
     choose_classes,
     choose_groups,
     choose_look,
@@ -51,7 +52,12 @@ def show(
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         mode = st.segmented_control(
-            "Mode", list(MODES), default=next(iter(MODES)), required=True, key="mode"
+            "Mode",
+            list(MODES),
+            default=next(iter(MODES)),
+            required=True,
+            key="mode",
+            persist_state=KEPT,
         )
         look, window = choose_look(), choose_window(case)
     label = [LABEL] if case.truth_C is not None else []

@@ -18,6 +18,7 @@ from handray.viewing.sources import (
     predictions_of,
     told,
 )
+from handray.viewing.toolbar import KEPT, kept
 from handray.viewing.uploads import MOST_IMAGE_MB, Picture, Polygons, read_polygons
 
 FOLDER, UPLOAD = "Data folder", "Upload"
@@ -82,17 +83,18 @@ def _pick(shelf: Shelf, results: Sequence[Results], class_names: Sequence[str]) 
             [BY_NAME, *by_name],
             format_func=lambda name: name if name == BY_NAME else f"worst first by {name}",
             key="order",
+            persist_state=KEPT,
         )
     means: dict[str, float] = {}
     if order_by != BY_NAME:
         with told():
-            shown = st.session_state.get("classes") or class_names
+            shown = kept("classes", class_names) or class_names
             chosen = [class_names.index(name) for name in shown if name in class_names]
             dice = cached.dice(by_name[order_by], shelf)
             means = worst_first(dice, chosen)
     order = list(means) or list(shelf.images)
-    if st.session_state.get("image") not in order:
-        st.session_state["image"] = order[0]
+    wanted = kept("image", order[0])
+    st.session_state["image"] = wanted if wanted in order else order[0]
 
     def titled(name: str) -> str:
         return f"{means[name]:.3f}   {name}" if name in means else name

@@ -1,6 +1,7 @@
 """The page's tools: which classes and pictures, drawn how, how near."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -14,6 +15,16 @@ ALL = "all"
 WHOLE = "whole image"
 OUTLINE, FILL = "outline", "fill"
 MOST_TIMES = 8.0
+KEPT: Literal["session"] = "session"
+"""How long widgets remember: also while there is nothing to show and they aren't drawn."""
+
+
+def kept(key: str, first: Any) -> Any:
+    """A widget's value before it is drawn, or as it was last; ``first`` at first."""
+    state = st.session_state
+    value = state.get(key, state.get(f"kept {key}", first))
+    state[f"kept {key}"] = value
+    return value
 
 
 def choose_groups(class_names: Sequence[str]) -> None:
@@ -21,6 +32,7 @@ def choose_groups(class_names: Sequence[str]) -> None:
     state = st.session_state
     if state.get("known_classes") != tuple(class_names):
         state["known_classes"], state["classes"] = tuple(class_names), list(class_names)
+    state["classes"] = kept("classes", class_names)
     groups: dict[str, Sequence[str]] = {ALL: class_names, **groups_of(class_names)}
     state["groups"] = _whole_groups(groups, state["classes"])
     st.pills(
@@ -101,16 +113,28 @@ def _hide_pictures(names: Sequence[str]) -> None:
 def choose_look() -> Look:
     """How masks are drawn."""
     ways = [OUTLINE, FILL]
-    how = st.segmented_control("Draw", ways, selection_mode="multi", default=ways, key="draw")
-    strength = st.slider("Strength, %", 0, 100, 35, key="strength", width=140)
+    how = st.segmented_control(
+        "Draw", ways, selection_mode="multi", default=ways, key="draw", persist_state=KEPT
+    )
+    strength = st.slider("Strength, %", 0, 100, 35, key="strength", width=140, persist_state=KEPT)
     return Look(OUTLINE in how, FILL in how, strength / 100)
 
 
 def choose_window(case: Case) -> Window:
     """Which part of the radiograph is shown."""
     groups = groups_of(case.class_names) | {name: (name,) for name in case.class_names}
-    target = st.selectbox("Zoom on", [WHOLE, *groups], key="zoom_on", width=170)
-    times = st.slider("Closer", 1.0, MOST_TIMES, 1.0, 0.5, format="%.1f x", key="closer", width=140)
+    target = st.selectbox("Zoom on", [WHOLE, *groups], key="zoom_on", width=170, persist_state=KEPT)
+    times = st.slider(
+        "Closer",
+        1.0,
+        MOST_TIMES,
+        1.0,
+        0.5,
+        format="%.1f x",
+        key="closer",
+        width=140,
+        persist_state=KEPT,
+    )
     window = Window.whole(case.picture.hw)
     if target != WHOLE:
         rows = [rows for rows in (case.truth_C, *(p.rows_C for p in case.predictions)) if rows]
