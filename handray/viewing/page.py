@@ -40,7 +40,7 @@ def show(
     parse: Callable[[], argparse.Namespace], check: Callable[[argparse.Namespace], None]
 ) -> None:
     """Draw the page; ``parse`` reads the command line and ``check`` refuses a wrong one."""
-    st.set_page_config(page_title="handray viewer", page_icon=":material/radiology:", layout="wide")
+    st.set_page_config(page_title="handray viewer", page_icon="🦴", layout="wide")
     st.html(STYLE)
     case = None
     with told():

@@ -84,6 +84,7 @@ def _pick(shelf: Shelf, results: Sequence[Results], class_names: Sequence[str]) 
             format_func=lambda name: name if name == BY_NAME else f"worst first by {name}",
             key="order",
             persist_state=KEPT,
+            on_change=_start_over,
         )
     means: dict[str, float] = {}
     if order_by != BY_NAME:
@@ -110,6 +111,12 @@ def _pick(shelf: Shelf, results: Sequence[Results], class_names: Sequence[str]) 
         count = len({fault.path for fault in shelf.folder.faults})
         st.caption(f"{count} faulty files are left out, such as {shelf.folder.faults[0].path}")
     return name
+
+
+def _start_over() -> None:
+    """Begin another order with its first image."""
+    for key in ("image", "kept image"):
+        st.session_state.pop(key, None)
 
 
 def _go(order: Sequence[str], step: int) -> None:
