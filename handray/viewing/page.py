@@ -29,6 +29,7 @@ CLASS_PX = 90
 STYLE = """<style>
 .stMainBlockContainer { padding: 2.4rem 2rem 1rem; max-width: none; }
 .stSidebar .stVerticalBlock { gap: 0.6rem; }
+[data-testid="stSidebarHeader"] { height: 2rem; margin: 0; }
 .st-key-classes button, .st-key-groups button, .st-key-pictures button {
     min-height: 0; padding: 0 0.55rem; }
 .swatch { display: inline-block; width: .8em; height: .8em; border-radius: 2px;

@@ -116,14 +116,14 @@ def choose_look() -> Look:
     how = st.segmented_control(
         "Draw", ways, selection_mode="multi", default=ways, key="draw", persist_state=KEPT
     )
-    strength = st.slider("Strength, %", 0, 100, 35, key="strength", width=140, persist_state=KEPT)
+    strength = st.slider("Strength, %", 0, 100, 35, key="strength", width=120, persist_state=KEPT)
     return Look(OUTLINE in how, FILL in how, strength / 100)
 
 
 def choose_window(case: Case) -> Window:
     """Which part of the radiograph is shown."""
     groups = groups_of(case.class_names) | {name: (name,) for name in case.class_names}
-    target = st.selectbox("Zoom on", [WHOLE, *groups], key="zoom_on", width=170, persist_state=KEPT)
+    target = st.selectbox("Zoom on", [WHOLE, *groups], key="zoom_on", width=150, persist_state=KEPT)
     times = st.slider(
         "Closer",
         1.0,
@@ -132,7 +132,7 @@ def choose_window(case: Case) -> Window:
         0.5,
         format="%.1f x",
         key="closer",
-        width=140,
+        width=120,
         persist_state=KEPT,
     )
     window = Window.whole(case.picture.hw)
@@ -143,6 +143,6 @@ def choose_window(case: Case) -> Window:
             window = Window.around(rows[0].take(classes), case.picture.hw)
     if times == 1:
         return window
-    across = st.slider("Left to right, %", 0, 100, 50, key="across", width=140)
-    down = st.slider("Top to bottom, %", 0, 100, 50, key="down", width=140)
+    across = st.slider("Left to right, %", 0, 100, 50, key="across", width=120)
+    down = st.slider("Top to bottom, %", 0, 100, 50, key="down", width=120)
     return window.closer(times, down / 100, across / 100)

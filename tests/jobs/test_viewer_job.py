@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from processes import JOBS
+from processes import JOBS, wait_for
 from streamlit.testing.v1 import AppTest
 
 from handray.bones import BONES
@@ -236,3 +236,34 @@ def test_without_streamlit_the_command_that_installs_it_is_told(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr == "error: the viewer needs streamlit: pip install 'handray[viewer]'\n"
+
+
+def test_streamlit_run_serves_it_on_this_machine_alone(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        JOBS / "viewer.py",
+        f"--server.port={port}",
+    ]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        wait_for(lambda: listeners(port), process)
+        assert listeners(port) == {"0100007F"}
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def listeners(port: int) -> set[str]:
+    """The addresses where a port is listened on, as Linux has them: hexadecimal, reversed."""
+    tables = [Path(f"/proc/net/tcp{version}").read_text() for version in ("", "6")]
+    rows = [row.split() for table in tables for row in table.splitlines()[1:]]
+    places = [row[1].split(":") for row in rows if row[3] == "0A"]
+    return {address for address, its in places if int(its, 16) == port}
