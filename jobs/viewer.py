@@ -3,7 +3,8 @@
 Shows images of a data folder (--data) with CSVs of predictions (--csv, --runs), or what you upload:
 an image, its label, and a network (a fold's best.pt or an ONNX export). Predictions side by side,
 by class or group of bones; where they differ from the label, and how much each pixel costs; where
-members disagree; the next worst image. Leaves nothing: uploads stay in memory.
+members disagree; the next worst image. Leaves nothing: uploads are in memory, or for the moment of
+reading in a temporary folder.
 
   python jobs/viewer.py --data DIR --csv runs/NAME/oof.csv
   python jobs/viewer.py --data DIR --csv runs/NAME/fold*/output.csv

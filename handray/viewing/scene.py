@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from handray.reporting.colours import class_colours
 from handray.viewing.case import Case, Prediction
-from handray.viewing.comparing import Losses, agreement, difference, losses
+from handray.viewing.comparing import agreement, difference, losses
 from handray.viewing.drawing import BOTH, EXTRA, MISSED, MOST_LOSS, Panel, vote_colours
 from handray.viewing.window import Image
 
@@ -59,7 +59,7 @@ def prediction_output(case: Case, panel: Panel, chosen: Sequence[int]) -> Scene:
 
 def compare_loss(case: Case, panel: Panel, chosen: Sequence[int]) -> Scene:
     """Where predictions differ from the label, and what each pixel costs a network."""
-    if case.truth_C is None:
+    if case.truth_C is None or case.polygons is None:
         return Scene(note="This radiograph has no label to compare with; add its JSON on the left.")
     shots = [_radiograph(panel), *_label(case, panel, chosen)]
     columns: dict[str, Numbers] = {}
@@ -72,7 +72,7 @@ def compare_loss(case: Case, panel: Panel, chosen: Sequence[int]) -> Scene:
         title = f"{one.name}: {differing_K.sum():,} pixels differ"
         shots.append(Shot(one.name, title, picture))
         if one.logits_CHW is not None:
-            cost = _losses(case, one.logits_CHW, chosen)
+            cost = losses(one.logits_CHW, case.polygons, case.picture.hw, chosen)
             for name, values in cost.by_name.items():
                 columns[_head(case, one, f"{name} loss")] = np.array(values)
             values_hw = panel.window.of_model_frame(cost.map_hw, case.picture.hw)
@@ -131,8 +131,3 @@ def _label(case: Case, panel: Panel, chosen: Sequence[int]) -> list[Shot]:
 def _head(case: Case, one: Prediction, what: str) -> str:
     """A column's name: with the prediction's, where there are several."""
     return f"{one.name} {what}" if len(case.predictions) > 1 else what
-
-
-def _losses(case: Case, logits_CHW: NDArray[np.float32], chosen: Sequence[int]) -> Losses:
-    assert case.polygons is not None, "a label without polygons"
-    return losses(logits_CHW, case.polygons, case.picture.hw, chosen)

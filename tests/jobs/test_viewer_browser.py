@@ -71,7 +71,7 @@ def server(phantoms, csvs, tmp_path_factory):
     said = process.communicate(timeout=30)[0]
     assert "Traceback" not in said, said
     left = [path for top in (home, temporary) for path in top.rglob("*") if path.is_file()]
-    assert not left, "uploads are kept in memory"
+    assert not left, "no upload stays on disk"
 
 
 @pytest.fixture(scope="module")
