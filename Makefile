@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_DATA := demo_hands
 
-.PHONY: demo install test faults cluster-test hosts-test bench lint audit
+.PHONY: demo install test faults cluster-test hosts-test browser-test bench lint audit
 
 demo: install
 	$(BIN)/python jobs/make_phantoms.py --people 40 --test-people 10 --size 1024 --out $(DEMO_DATA)
@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 test: install
-	$(BIN)/python -m pytest -m 'not faults and not cluster and not hosts'
+	$(BIN)/python -m pytest -m 'not faults and not cluster and not hosts and not browser'
 
 # Workers, drivers and Ray killed in the middle of jobs.
 faults: install
@@ -33,6 +33,10 @@ cluster-test: install
 # Power cuts, cut cables and full disks on such hosts, about 20 minutes.
 hosts-test: install
 	$(BIN)/python -m pytest -m hosts
+
+# The viewer in Debian's chromium, a minute; skipped without. Leaves screenshots/.
+browser-test: install
+	$(BIN)/python -m pytest -m browser
 
 # The table of speeds beside the competition's own way, about 20 minutes.
 bench: install

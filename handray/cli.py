@@ -43,7 +43,7 @@ def run_job(main: Callable[[], int | None]) -> NoReturn:
     except (ValueError, OSError) as error:
         if os.environ.get("HANDRAY_TRACEBACK"):
             raise
-        print(f"error: {masked(_sentence(error))}", file=sys.stderr)
+        print(f"error: {masked(sentence(error))}", file=sys.stderr)
         code = 2
     sys.exit(code)
 
@@ -60,7 +60,8 @@ def _show_masked(kind: type[BaseException], error: BaseException, trace: Any) ->
     print(masked(text), end="", file=sys.stderr)
 
 
-def _sentence(error: ValueError | OSError) -> str:
+def sentence(error: ValueError | OSError) -> str:
+    """What an error says to its user: of an OSError the file and the reason."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

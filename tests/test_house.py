@@ -23,6 +23,7 @@ FLOORS = {
     "handray.data": 3,
     "handray.inference": 4,
     "handray.reporting": 5,
+    "handray.viewing": 6,
     "handray.preparation": 6,
     "handray.cluster": 7,
     "jobs": 8,
@@ -36,10 +37,17 @@ ROOMS = {
     "segmentation_models_pytorch": ("handray/models/",),
     "torchvision": ("handray/models/",),
     "onnx": ("handray/inference/onnx_export.py",),
-    "onnxruntime": ("handray/inference/onnx_export.py",),
+    "onnxruntime": ("handray/inference/onnx_export.py", "handray/inference/onnx_network.py"),
     "optuna": ("handray/cluster/search.py",),
     "adamp": ("handray/training/optim.py",),
     "jinja2": ("handray/reporting/page.py",),
+    "streamlit": (
+        "jobs/viewer.py",
+        *(
+            f"handray/viewing/{part}.py"
+            for part in ("cached", "page", "sidebar", "sources", "toolbar")
+        ),
+    ),
 }
 
 

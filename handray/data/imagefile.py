@@ -60,8 +60,14 @@ def decode_gray(data: bytes) -> NDArray[np.uint8]:
     return _decode(data, cv2.IMREAD_GRAYSCALE)
 
 
+def decode_colour(data: bytes) -> NDArray[np.uint8]:
+    """The same with its colours, (H, W, 3) uint8 BGR; a gray file has three identical channels."""
+    _header(data)
+    return _decode(data, cv2.IMREAD_COLOR)
+
+
 def _decode(data: bytes, flags: int) -> NDArray[np.uint8]:
-    """Gray pixels, uint8, by OpenCV, which says None or raises where it can't."""
+    """Pixels, uint8, by OpenCV, which says None or raises where it can't."""
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:

@@ -43,9 +43,12 @@ class TrainedNetwork:
         self.precision = choose_precision(wanted, device)
         self.multiple = network(about["config"]["model"]["model"]).multiple
 
-    def logits(self, image_HW: Image, tta: str = "none") -> Logits:
-        """Logits of the whole image in the model frame, float32 (C, size, size)."""
-        side = (self.size, self.size)
+    def logits(self, image_HW: Image, tta: str = "none", size: int | None = None) -> Logits:
+        """Logits of the whole image in the model frame, float32 (C, size, size).
+
+        ``size`` is the one that the network was trained at, where no other is asked for.
+        """
+        side = (size or self.size, size or self.size)
         resized = cv2.resize(image_HW, side, interpolation=cv2.INTER_LINEAR)
         return self._mean(torch.from_numpy(resized), tta).cpu().numpy()
 

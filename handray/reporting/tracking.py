@@ -196,6 +196,50 @@ def download_submission(
     return into / OUTPUT
 
 
+def download_results(run_id: str, into: Path) -> list[Path]:
+    """Fetch the CSVs of a run, its test images' and its out-of-fold masks, with their JSONs.
+
+    Raises:
+        ValueError: the store doesn't answer, no such run, or it has neither.
+
+    """
+    client, run = _find_run("--runs", run_id)
+    names = _artifacts("--runs", client, run_id)
+    results = [Path(name) for name in (OUTPUT, OUT_OF_FOLD) if name in names]
+    if not results:
+        name = run.info.run_name
+        raise ValueError(f"--runs {run_id} ({name}) has no {OUTPUT}; did its training finish?")
+    for artifact in names & {*map(str, results), *map(str, map(json_beside, results))}:
+        _download("--runs", client, run_id, artifact, into)
+    return [into / result for result in results]
+
+
+def run_name(run_id: str) -> str:
+    """The name of a run; raises ValueError where the store doesn't answer or has no such run."""
+    return str(_find_run("--runs", run_id)[1].info.run_name)
+
+
+def finished_runs(parts: bool, most: int = 200) -> dict[str, str]:
+    """Name of each finished run by its id, the latest first; none where nothing was tracked yet.
+
+    Args:
+        parts: those of folds and trials, else those of whole jobs.
+        most: how many of all runs are looked at.
+
+    Raises:
+        ValueError: the store doesn't answer.
+
+    """
+    check_tracking()
+    uri = tracking_uri()
+    if uri.startswith("sqlite:") and not _sqlite_file(uri).exists():
+        return {}
+    client, experiment = _open()
+    runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=most)
+    kept = [run for run in runs if (MLFLOW_PARENT_RUN_ID in run.data.tags) == parts]
+    return {run.info.run_id: str(run.info.run_name) for run in kept}
+
+
 def track_ensemble(
     result: Path, source: dict[str, Any], numbers: dict[str, float], report: Path | None = None
 ) -> str:

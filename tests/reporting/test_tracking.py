@@ -6,7 +6,10 @@ from mlflow import MlflowClient
 from handray.reporting.run_folder import RunFolder
 from handray.reporting.tracking import (
     check_tracking,
+    download_results,
     download_submission,
+    finished_runs,
+    run_name,
     start_tracking,
     tracking_uri,
 )
@@ -96,3 +99,26 @@ def test_runs_without_a_submission_and_unknown_runs_are_named(home, tmp_path):
         download_submission(tracker.ids["fold0"], tmp_path)
     with pytest.raises(ValueError, match="--runs abc: no such run at sqlite"):
         download_submission("abc", tmp_path)
+
+
+def test_results_are_what_a_run_has_of_its_two_csvs(home, tmp_path):
+    tracker = start_tracking(home, {}, children={"fold0": {"fold": 0}, "fold1": {"fold": 1}})
+    into, files = tmp_path / "into", [tmp_path / f"oof{end}" for end in (".csv", ".json")]
+    into.mkdir()
+    for file in files:
+        file.write_text(file.name)
+    tracker.log_files("fold0", files)
+    assert download_results(tracker.ids["fold0"], into) == [into / "oof.csv"]
+    assert sorted(path.name for path in into.iterdir()) == ["oof.csv", "oof.json"]
+    with pytest.raises(ValueError, match=r"\(mine-fold1\) has no output.csv"):
+        download_results(tracker.ids["fold1"], into)
+
+
+def test_finished_runs_are_listed_by_name_those_of_folds_apart(home, tmp_path):
+    assert finished_runs(parts=True) == {}
+    assert not (tmp_path / "runs/mlflow.db").exists()
+    tracker = start_tracking(home, {}, children={"fold0": {"fold": 0}, "fold1": {"fold": 1}})
+    tracker.end(["parent", "fold1"], "FINISHED")
+    assert finished_runs(parts=False) == {tracker.ids["parent"]: "mine"}
+    assert finished_runs(parts=True) == {tracker.ids["fold1"]: "mine-fold1"}
+    assert run_name(tracker.ids["fold1"]) == "mine-fold1"

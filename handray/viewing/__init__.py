@@ -1,0 +1,1 @@
+"""What the viewer shows, computed without knowing how it is shown; widgets are in page.py."""
