@@ -39,6 +39,7 @@ ROOMS = {
     "onnxruntime": ("handray/inference/onnx_export.py",),
     "optuna": ("handray/cluster/search.py",),
     "adamp": ("handray/training/optim.py",),
+    "jinja2": ("handray/reporting/page.py",),
 }
 
 
