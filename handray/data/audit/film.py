@@ -1,0 +1,89 @@
+"""What a film looks like, without its label: gray levels, the strip along the top, metal.
+
+Axes: H W pixels of the source frame, gray levels uint8 0..255.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+METAL_GRAY = 245
+"""Bone stays below it on a film that isn't overexposed; rings, pins and lead letters don't."""
+METAL_SHARE = (3e-5, 0.02)
+"""Of the film that a piece of metal covers; less is noise, more is overexposure."""
+STRIP_RISE = 25
+"""Gray levels by which a strip along the top is brighter than what lies below it."""
+STRIP_REACH = 0.06
+"""Share of the film's height in which a strip is looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """Measures of one film, source frame."""
+
+    height: int
+    width: int
+    counts: NDArray[np.int64]
+    """(256,), pixels of each gray level."""
+    strip_rows: int
+    """Rows of the bright strip along the top edge; 0 without one."""
+    metal: NDArray[np.int32]
+    """(N, 4), boxes x, y, width, height of saturated pieces, largest first."""
+
+    @property
+    def mean(self) -> float:
+        """Of the gray levels."""
+        return float(self.counts @ np.arange(256) / self.counts.sum())
+
+    @property
+    def contrast(self) -> float:
+        """Gray levels between the 5th and the 95th percentile of the pixels."""
+        low, high = np.searchsorted(np.cumsum(self.counts), self.counts.sum() * np.array([0.05, 0.95]))
+        return float(high - low)
+
+
+def measure_film(image_HW: NDArray[np.uint8]) -> Film:
+    """Measure a film."""
+    counts = cv2.calcHist([image_HW], [0], None, [256], [0, 256])[:, 0]
+    strip = _strip_rows(image_HW)
+    return Film(
+        *image_HW.shape, counts.astype(np.int64), strip, _boxes(metal_mask(image_HW, strip))
+    )
+
+
+def metal_mask(image_HW: NDArray[np.uint8], strip_rows: int = 0) -> NDArray[np.uint8]:
+    """Pixels of saturated pieces of a likely size below the strip, (H, W) uint8, 0 or 1."""
+    bright_HW = cv2.threshold(image_HW, METAL_GRAY - 1, 1, cv2.THRESH_BINARY)[1].astype(np.uint8)
+    bright_HW[: 2 * strip_rows] = 0
+    least, most = (share * image_HW.size for share in METAL_SHARE)
+    if cv2.countNonZero(bright_HW) < least:
+        return np.zeros_like(bright_HW)
+    _, labels_HW, stats, _ = cv2.connectedComponentsWithStats(bright_HW, connectivity=8)
+    area = stats[:, cv2.CC_STAT_AREA]
+    kept = (area >= max(least, 4)) & (area <= most)
+    kept[0] = False
+    return kept.astype(np.uint8)[labels_HW]
+
+
+def _boxes(mask_HW: NDArray[np.uint8]) -> NDArray[np.int32]:
+    if not mask_HW.any():
+        return np.zeros((0, 4), np.int32)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask_HW, connectivity=8)
+    order = np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")
+    return stats[1:][order][:, :4].astype(np.int32)
+
+
+def _strip_rows(image_HW: NDArray[np.uint8]) -> int:
+    """Rows from the top down to the last big fall of the rows' median brightness."""
+    reach = max(2, round(STRIP_REACH * image_HW.shape[0]))
+    row_gray = np.median(image_HW[: 2 * reach, ::4], axis=1)
+    below = np.median(row_gray[reach:])
+    bright = row_gray[:reach] > below + STRIP_RISE
+    # A strip starts at the edge, give or take a row of the scanner's border.
+    first = int(np.argmax(bright)) if bright.any() else reach
+    if first > max(1, reach // 4):
+        return 0
+    dark = np.flatnonzero(~bright[first:])
+    return first + int(dark[0] if len(dark) else reach - first)
