@@ -46,11 +46,9 @@ class Film:
 
 def measure_film(image_HW: NDArray[np.uint8]) -> Film:
     """Measure a film."""
-    counts = cv2.calcHist([image_HW], [0], None, [256], [0, 256])[:, 0]
+    height, width = image_HW.shape
     strip = _strip_rows(image_HW)
-    return Film(
-        *image_HW.shape, counts.astype(np.int64), strip, _boxes(metal_mask(image_HW, strip))
-    )
+    return Film(height, width, _counts(image_HW), strip, _boxes(metal_mask(image_HW, strip)))
 
 
 def metal_mask(image_HW: NDArray[np.uint8], strip_rows: int = 0) -> NDArray[np.uint8]:
@@ -65,6 +63,16 @@ def metal_mask(image_HW: NDArray[np.uint8], strip_rows: int = 0) -> NDArray[np.u
     kept = (area >= max(least, 4)) & (area <= most)
     kept[0] = False
     return kept.astype(np.uint8)[labels_HW]
+
+
+def _counts(image_HW: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pixels of each level, exact: OpenCV counts in float32, so a million pixels at a time."""
+    rows = max(1, (1 << 20) // image_HW.shape[1])
+    counts = np.zeros(256, np.int64)
+    for top in range(0, len(image_HW), rows):
+        part = cv2.calcHist([image_HW[top : top + rows]], [0], None, [256], [0, 256])
+        counts += part.ravel().astype(np.int64)
+    return counts
 
 
 def _boxes(mask_HW: NDArray[np.uint8]) -> NDArray[np.int32]:
