@@ -20,6 +20,10 @@ _JPEG_END = b"\xff\xd9"
 _START_OF_SCAN = 0xDA
 # SOF0..SOF15 without DHT (C4), JPG (C8) and DAC (CC), which share the range.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PNG_MODES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray + alpha", 6: "RGB + alpha"}
+"""By the header's colour type."""
+_JPEG_MODES = {1: "gray", 3: "RGB", 4: "CMYK"}
+"""By the number of components."""
 
 
 def image_size(data: bytes) -> tuple[int, int]:
@@ -33,6 +37,17 @@ def image_size(data: bytes) -> tuple[int, int]:
         # JPEG has no checksums: only a decoder tells, at an eighth of the size to be quick.
         _decode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
     return size
+
+
+def image_mode(data: bytes) -> str:
+    """How a whole PNG or JPEG file keeps its pixels: gray, RGB, palette, gray + alpha, ..."""
+    if data.startswith(_PNG_MAGIC):
+        return _PNG_MODES.get(data[25], f"colour type {data[25]}")
+    start = 2
+    while start + 10 <= len(data) and data[start + 1] not in _START_OF_FRAME:
+        fill = data[start + 1] == 0xFF
+        start += 1 if fill else 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+    return _JPEG_MODES.get(data[start + 9], "unknown") if start + 10 <= len(data) else "unknown"
 
 
 def decode_gray(data: bytes) -> NDArray[np.uint8]:

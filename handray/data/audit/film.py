@@ -40,7 +40,9 @@ class Film:
     @property
     def contrast(self) -> float:
         """Gray levels between the 5th and the 95th percentile of the pixels."""
-        low, high = np.searchsorted(np.cumsum(self.counts), self.counts.sum() * np.array([0.05, 0.95]))
+        low, high = np.searchsorted(
+            np.cumsum(self.counts), self.counts.sum() * np.array([0.05, 0.95])
+        )
         return float(high - low)
 
 

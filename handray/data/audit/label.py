@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from handray.masks.polygon import DrawnBox, draw_box
 
-WORK_SIDE = 1024
+WORK_SIDE = 512
 """Gray levels are looked at in a frame of at most this side."""
 BRIGHT_RISE = 80
 """Gray levels above its bone's median that make a pixel foreign to it: a ring, a pin, polish."""
@@ -79,7 +79,7 @@ def measure_on_film(image_HW: Gray, polygons: Polygons, classes: int) -> OnFilm:
     ground = float(np.percentile(image_HW[::4, ::4], 20))
     dark = ground + OFF_SHARE * max(bone - ground, 0)
     found = np.full((4, classes), np.nan)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+    kernel = np.ones((2 * reach + 1,) * 2, np.uint8)
     for c, box in boxes.items():
         if box is not None:
             gray_hw, count_hw = _window(padded_HW, box), _window(count_HW, box)
