@@ -70,8 +70,9 @@ KINDS = {
     ),
     "place": Kind(
         "Places far from the rest",
-        "Measured in the frame of the hand, or of the image where there are no bones.",
-        True,
+        "Measured in the frame of the hand, or of the image where there are no bones: an unusual "
+        "pose, or a polygon on something else.",
+        False,
     ),
     "exposure": Kind("Dark, bright, flat or harsh films", "Far from the folder's others.", False),
     "metal": Kind(
@@ -111,6 +112,9 @@ def find(
     labels = {n: one.label for n, one in enumerate(measures) if one.label is not None}
     found = [*_films(measures), *_bends(images)]
     mirrored = dict(_mirrored(labels))
+    beside = list(_beside(labels, set(mirrored)))
+    # Of a label that doesn't lie on its hand at all, one finding is enough.
+    astray = {*mirrored, *(one.image for one in beside)}
     found += [
         Finding("mirrored", n, excess, "the label fits once it is mirrored")
         for n, excess in mirrored.items()
@@ -119,9 +123,11 @@ def find(
         Finding("mirrored", n, 0.0, text)
         for n, text in same_side_twice(images, labels, set(mirrored))
     ]
-    found += _beside(labels, set(mirrored))
+    found += beside
     for n, label in labels.items():
-        found += _one_label(n, label, class_names)
+        found += _swapped(n, label, class_names)
+        if n not in astray:
+            found += _on_film(n, label, class_names)
     found += _missing(labels, class_names)
     for kind, outliers in (
         ("area", far_out_areas(labels)),
@@ -181,15 +187,17 @@ def _usual_contrast(labels: dict[int, LabelMeasures]) -> float:
     return float(np.median(known)) if known else 0.0
 
 
-def _one_label(n: int, label: LabelMeasures, class_names: Sequence[str]) -> Iterator[Finding]:
-    """What needs no other image."""
+def _swapped(n: int, label: LabelMeasures, class_names: Sequence[str]) -> Iterator[Finding]:
+    if label.order is None or not label.order.swapped:
+        return
+    text = ", ".join(f"{name} lies on {bone}" for name, bone in label.order.swapped.items())
+    channels = tuple(c for c, name in enumerate(class_names) if name in label.order.swapped)
+    yield Finding("swapped", n, label.order.gain, text, channels)
+
+
+def _on_film(n: int, label: LabelMeasures, class_names: Sequence[str]) -> Iterator[Finding]:
     if label.order is None:
         return
-    number = {name: c for c, name in enumerate(class_names)}
-    if label.order.swapped:
-        names = list(label.order.swapped)
-        text = ", ".join(f"{name} lies on {bone}" for name, bone in label.order.swapped.items())
-        yield Finding("swapped", n, label.order.gain, text, tuple(number[name] for name in names))
     on = label.on_film
     for c in np.flatnonzero((on.bright_C >= FOREIGN) & (on.bulge_C >= BULGE)).tolist():
         text = f"{class_names[c]}: {on.bright_C[c]:.0%} of the mask"

@@ -11,12 +11,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handray.data.audit.film import METAL_GRAY
 from handray.masks.polygon import DrawnBox, draw_box
 
 WORK_SIDE = 512
 """Gray levels are looked at in a frame of at most this side."""
-BRIGHT_RISE = 80
-"""Gray levels above its bone's median that make a pixel foreign to it: a ring, a pin, polish."""
+BRIGHT_RISE = (40, 80)
+"""Gray levels above the bone that make a pixel foreign to it: a ring, a pin, polish. The usual is
+the second; where the bone itself is bright, the first is enough for what is saturated."""
+BONE_PERCENTILE = 35
+"""Of a mask's gray levels: bone, even where a ring covers half of it."""
 AROUND_SHARE = 0.012
 """Of the film's side: how far around a bone its surroundings reach."""
 OFF_SHARE = 0.2
@@ -36,7 +40,7 @@ class OnFilm:
     off_hand_C: Floats
     """Share of the mask that is as dark as the background."""
     bright_C: Floats
-    """Share of the mask that is foreign: far brighter than its median, and no second bone."""
+    """Share of the mask that is foreign: far brighter than the bone, and no second bone."""
     bulge_C: Floats
     """Share of what is foreign that sticks out of the convex hull of the rest of the mask."""
 
@@ -69,7 +73,9 @@ def work_frame(image_HW: Gray, polygons: Polygons) -> tuple[Gray, dict[int, NDAr
 def measure_on_film(image_HW: Gray, polygons: Polygons, classes: int) -> OnFilm:
     """Measure a label on its film, both in the work frame."""
     reach = max(2, round(AROUND_SHARE * max(image_HW.shape)))
-    padded_HW = cv2.copyMakeBorder(image_HW, *[reach] * 4, cv2.BORDER_REPLICATE)
+    padded_HW = cv2.copyMakeBorder(
+        image_HW, reach, reach, reach, reach, cv2.BORDER_REPLICATE
+    ).astype(np.uint8, copy=False)
     boxes = {c: _padded(p, padded_HW.shape, reach) for c, p in polygons.items()}
     count_HW = np.zeros(padded_HW.shape, np.uint8)
     for box in boxes.values():
@@ -94,7 +100,9 @@ def _one(
     inside = gray_hw[mask_hw > 0]
     around = gray_hw[(cv2.dilate(mask_hw, kernel) > 0) & (count_hw == 0)]
     contrast = float(inside.mean() - around.mean()) if len(around) else np.nan
-    foreign_hw = (gray_hw > np.median(inside) + BRIGHT_RISE) & (mask_hw > 0) & (count_hw == 1)
+    least, usual = float(np.percentile(inside, BONE_PERCENTILE)) + np.array(BRIGHT_RISE)
+    bright = max(least, min(usual, METAL_GRAY))
+    foreign_hw = (gray_hw >= bright) & (mask_hw > 0) & (count_hw == 1)
     foreign = int(foreign_hw.sum())
     bulge = _bulge(mask_hw, foreign_hw.astype(np.uint8)) / foreign if foreign else 0.0
     return contrast, float((inside < dark).mean()), foreign / len(inside), bulge
@@ -118,8 +126,7 @@ def _padded(
     box = draw_box(polygon_N2, (padded_hw[0] - 2 * reach, padded_hw[1] - 2 * reach))
     if box is None:
         return None
-    mask_hw = cv2.copyMakeBorder(box.mask_hw, *[reach] * 4, cv2.BORDER_CONSTANT)
-    return DrawnBox(mask_hw.astype(np.uint8), box.y0, box.x0)
+    return DrawnBox(np.pad(box.mask_hw, reach), box.y0, box.x0)
 
 
 def _window(image_HW: Gray, box: DrawnBox) -> Gray:

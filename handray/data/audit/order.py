@@ -1,9 +1,9 @@
 """Are the 29 names on the right bones? The label is laid onto the measured average hand.
 
-A label becomes a centre, a length and a width a bone. The similarity, mirrored or not, that brings its
-centres closest to those of anatomy.csv puts it into the hand frame; there every name should be
-nearest to its own bone. Where exchanging names explains places and shapes far better, the names are
-swapped.
+A label becomes a centre, a length and a width a bone. The similarity, mirrored or not, that brings
+its centres closest to those of anatomy.csv puts it into the hand frame; there every name should be
+nearest to its own bone. Where exchanging names explains places and shapes far better, the names
+are swapped.
 
 Axes: C bones of the label, in the order given; xy in source pixels, complex numbers x + iy.
 """
