@@ -3,13 +3,16 @@
 import argparse
 import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from handray.bones import BONES
 from handray.config import Config, Value, identity
 from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import DataFolder, faults_error, folder_digest, read_folder
+from handray.inference.suspicion import read_excluded
 from handray.models.weights import initial_weights
 from handray.reporting.console import Counting, banner
 from handray.reporting.run_folder import RunFolder
@@ -22,6 +25,12 @@ def add_job_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", metavar="DIR", help="data set in the competition's layout (default: data/)")
     add("--skip-bad", action="store_true", help="leave faulty files out instead of stopping")
+    add(
+        "--exclude",
+        type=Path,
+        metavar="CSV",
+        help="train without the images of its column image_name, e.g. check_data's suspects.csv",
+    )
     add("--name", help="name of the run (default: the job and a hash of config and data)")
     add(
         "--storage",
@@ -93,17 +102,42 @@ def read_data(options: argparse.Namespace, phantom_side: int = 2048) -> DataFold
             )
         )
         draw_folder(root, 24, 6, phantom_side, 0, Counting("drawing made-up hands"))
+    excluded = read_excluded(options.exclude) if options.exclude else []
     data = read_folder(root, Counting(f"reading {root}"))
     for warning in data.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if data.faults and not options.skip_bad:
         raise faults_error(data)
+    if options.exclude:
+        data = without(data, excluded, options.exclude)
     people = len({image.person for image in data.train})
     print(
         f"{data.root}: {len(data.train)} images of {people} people to train on, "
         f"{len(data.test)} to predict, {len(data.class_names)} classes"
     )
     return data
+
+
+def without(data: DataFolder, names: Sequence[str], source: Path) -> DataFolder:
+    """The data set without some training images; says how many.
+
+    Raises:
+        ValueError: a name that no training image has, or no image is left.
+
+    """
+    known = {image.name for image in data.train}
+    bad = {PurePosixPath(fault.path).stem for fault in data.faults}
+    for name in names:
+        if name not in known and PurePosixPath(name).stem not in bad:
+            raise ValueError(
+                f"--exclude {source}: no training image in {data.root} is called {name!r}; "
+                "correct the name, or remove its row"
+            )
+    kept = tuple(image for image in data.train if image.name not in names)
+    if not kept:
+        raise ValueError(f"--exclude {source} leaves no training image; remove rows from it")
+    print(f"{len(data.train) - len(kept)} training images are left out, as {source} says")
+    return replace(data, train=kept)
 
 
 def check_class_weights(config: Config, data: DataFolder) -> None:
