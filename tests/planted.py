@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from handray.bones import BONES, CARPALS, MIDDLE_METACARPAL, WRIST_CENTRE
-from handray.data.audit.measure import Measures, measure_label
 from handray.data.audit.film import measure_film
+from handray.data.audit.measure import Measures, measure_label
 from handray.data.phantom import SIDES, Phantom, draw_hand
 from handray.data.pose import hand_side, wrist_bend
 from handray.data.radiographs import Radiograph
