@@ -82,7 +82,7 @@ def pairs(overlaps: Mapping[tuple[str, str], OverlapFacts]) -> "Figure":
     shown = list(overlaps.items())[:MOST_PAIRS]
     figure, axes = _figure(8.5, 0.8 + 0.25 * len(shown))
     axes.barh(
-        [f"{one} – {other}" for (one, other), _ in shown],
+        [f"{one} - {other}" for (one, other), _ in shown],
         [facts.iou for _, facts in shown],
         color=TRAIN,
         height=0.66,
