@@ -2,10 +2,10 @@
 
 Reads every file, on Ray here or on the cluster that RAY_ADDRESS names, and says what can't be used:
 damaged images, labels without an image, points outside, unknown classes. Measures gray levels (the
-mean and std that training normalises with), areas, overlaps, sides and bends, and shows what is far
-from the rest: dark and bright films, saturated objects, strips along the top, bent wrists, areas and
-places; of hands also mirrored labels, swapped names, rings inside a mask, outlines beside the bones.
-Where the classes are others (classes.txt) what is about hands is left out.
+mean and std that training normalises with), areas, overlaps, sides and bends, and shows what is
+far from the rest: dark and bright films, saturated objects, strips along the top, bent wrists,
+areas and places; of hands also mirrored labels, swapped names, rings inside a mask, outlines
+beside the bones. Where the classes are others (classes.txt) what is about hands is left out.
 
   python jobs/check_data.py --data DIR --out page.html
   python jobs/check_data.py --data DIR --out page.html --run NAME

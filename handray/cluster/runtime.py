@@ -86,11 +86,11 @@ def start_ray(verbose: bool) -> str:
         reason = str(error).strip().split("\n")[0]
         where = f"join the cluster at RAY_ADDRESS {address}" if address else "start Ray here"
         raise ValueError(f"could not {where} ({reason}); try again, or see why with -v") from error
-    if not verbose:
-        for name in QUIET:
-            logging.getLogger(name).setLevel(logging.ERROR)
     from ray.data import DataContext  # half a second, in this process alone
 
+    if not verbose:  # after that import, which sets levels of its own
+        for name in QUIET:
+            logging.getLogger(name).setLevel(logging.ERROR)
     DataContext.get_current().enable_progress_bars = verbose
     cpus, gpus = (sum(counts) for counts in zip(*nodes(), strict=True))
     where = f"the cluster at {address}" if address else "this machine"

@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 
 from handray.data.audit.findings import KINDS, Finding
-from handray.data.pose import BENT_DEGREES
+from handray.data.pose import BENT_DEGREES, is_bent
 from handray.reporting import audit_figures as figures
 from handray.reporting.audit import Audit
 from handray.reporting.audit_pictures import cutout_of, glance
@@ -15,6 +15,7 @@ from handray.reporting.colours import class_colours
 from handray.reporting.cutout import Cutout
 from handray.reporting.page import (
     Block,
+    Cell,
     Chip,
     Facts,
     Figure,
@@ -88,9 +89,16 @@ def _overview(audit: Audit, gallery: Gallery) -> Section:
         "classes": str(len(data.class_names)),
         "faulty files": str(len(faulty) + len(audit.unread)),
         "labels to look at": str(len(suspicious)),
-        "mean, std of 1": f"{mean / 255:.4f}, {std / 255:.4f}",
-        "pixels": ", ".join(list(audit.sizes())[:2]),
+        "mean of 0..1": f"{mean / 255:.4f}",
+        "std of 0..1": f"{std / 255:.4f}",
     }
+    if any(image.side for image in data.train):
+        sides = audit.sides()
+        facts["right, left hands"] = f"{sides['R']}, {sides['L']}"
+        facts["bent wrists"] = str(sum(is_bent(image.bend) for image in data.train))
+    else:
+        facts["sizes"] = str(len(audit.sizes()))
+        facts["labels"] = str(len(audit.labels))
     return Section("At a glance", [Facts(facts), gallery])
 
 
@@ -170,12 +178,15 @@ def _gray(audit: Audit) -> Section:
         "is how the source report got its 0.036: image ** 2 in uint8 wraps around at 256, so that "
         "16 squared becomes 0. Normalised with it, images would spread "
         f"{std / wrapped:.1f} times too far. Training normalises with mean and standard deviation "
-        "of its own images, measured anew at its --size, where resizing smooths the latter a little."
+        "of its own images, measured anew at its --size; resizing smooths the latter a little."
     )
     sizes = Table(
         ["size", "images"], [[size, count] for size, count in audit.sizes().most_common()], shown=5
     )
-    modes = Table(["pixels of the files", "images"], list(map(list, audit.modes().most_common())))
+    modes = Table(
+        ["pixels of the files", "images"],
+        [[mode, count] for mode, count in audit.modes().most_common()],
+    )
     return Section(
         "Gray levels and sizes",
         [
@@ -212,7 +223,7 @@ def _classes(audit: Audit) -> list[Section]:
         )
     ]
     if overlaps := audit.overlaps():
-        pairs = [
+        pairs: list[list[Cell]] = [
             [chips[one], chips[other], facts.images, f"{facts.share:.0%}", facts.iou]
             for (one, other), facts in overlaps.items()
         ]
@@ -247,8 +258,8 @@ def _people(audit: Audit) -> list[Section]:
             Text(f"{sides['R']} right hands, {sides['L']} left hands{unknown}, by the label."),
             Figure(
                 plot(figures.bends(right, left, BENT_DEGREES), "bend of the wrists"),
-                f"Bend of the wrist; beyond {BENT_DEGREES:.0f} degrees it counts as bent, and folds "
-                "spread bent wrists evenly.",
+                f"Bend of the wrist; beyond {BENT_DEGREES:.0f} degrees it counts as bent, and "
+                "folds spread bent wrists evenly.",
             ),
             *blocks,
         ]

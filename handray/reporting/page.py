@@ -57,6 +57,9 @@ class Facts:
     kind = "facts"
 
 
+Cell = str | int | float | Chip | None
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of cells under a head; numbers are set to the right, None is an empty cell.
@@ -65,7 +68,7 @@ class Table:
     """
 
     head: Sequence[str]
-    rows: Sequence[Sequence[str | int | float | Chip | None]]
+    rows: Sequence[Sequence[Cell]]
     caption: str = ""
     shown: int = 12
     kind = "table"

@@ -11,7 +11,7 @@ from handray.inference.submission import Submission
 from handray.inference.suspicion import WHOLE, Suspicion
 from handray.masks.rle import Runs, decode
 from handray.reporting.cutout import Cutout, Outline, Polygon, around
-from handray.reporting.page import Block, Table, Text
+from handray.reporting.page import Block, Cell, Table, Text
 
 LABEL, PREDICTION = "#56b4e9", "#e8651a"
 LISTED = 40
@@ -35,16 +35,16 @@ class Suspects:
     def blocks(self) -> list[Block]:
         """What it is about."""
         text = (
-            f"Labels against the out-of-fold masks of run {self.source}, most different first, each "
-            "measured by what is usual for its class. Blue is the label, vermilion the prediction; "
-            "either may be wrong. suspects.csv lists those far beyond the rest: look at them, remove "
-            "the rows whose labels are right, and train with --exclude suspects.csv."
+            f"Labels against the out-of-fold masks of run {self.source}, most different first, "
+            "each measured by what is usual for its class. Blue is the label, vermilion the "
+            "prediction; either may be wrong. suspects.csv lists those far beyond the rest: look at "
+            "them, remove the rows whose labels are right, and train with --exclude suspects.csv."
         )
         return [Text(text)]
 
     def table(self) -> Table:
         """The head of the ranking."""
-        rows = [
+        rows: list[list[Cell]] = [
             [one.image_name, one.class_name or "all", one.dice, one.usual, _mark(one)]
             for one in self.ranking[:LISTED]
         ]

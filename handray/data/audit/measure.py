@@ -1,12 +1,12 @@
 """Everything that the audit measures of one image, film and label; runs wherever Ray sends it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.bones import BONES
+from handray.bones import BONES, FOREARM
 from handray.data.audit.film import Film, measure_film
 from handray.data.audit.label import OnFilm, areas_and_overlaps, measure_on_film, work_frame
 from handray.data.audit.order import Order, check_order
@@ -30,10 +30,12 @@ class LabelMeasures:
     """Mean over classes, as if the label were mirrored."""
     order: Order | None
     """None where the classes aren't bones, or too few are labelled."""
-    places: dict[int, complex]
-    """Centres in the frame of the hand, or of the image where no class is a bone."""
+    places: Mapping[int, complex]
+    """Centres in the frame of the hand, or of the image where no class is a bone. The forearm has
+    none: where it lies is the bend of the wrist."""
     unit: float
-    """Source pixels of that frame's unit: the middle metacarpal, or the image's longer side."""
+    """Source pixels of that frame's unit: the middle metacarpal, or the image's longer side; nan
+    where the frame is unknown."""
 
     @property
     def contrast(self) -> float:
@@ -94,7 +96,7 @@ def measure_label(
 
 def _in_frame(
     shapes: dict[int, Shape], class_names: Sequence[str], side: int
-) -> tuple[Order | None, dict[int, complex], float]:
+) -> tuple[Order | None, Mapping[int, complex], float]:
     """Order, places and unit; of a hand with too few bones to find its frame, none at all."""
     if not set(class_names) & set(BONES):
         return None, {c: shape.centre / side for c, shape in shapes.items()}, float(side)
@@ -102,7 +104,8 @@ def _in_frame(
     order = check_order({name: shapes[c] for c, name in names.items()})
     if order is None:
         return None, {}, float("nan")
-    return order, {c: order.places[name] for c, name in names.items()}, order.unit
+    places = {c: order.places[name] for c, name in names.items() if name not in FOREARM}
+    return order, places, order.unit
 
 
 def mean_of(values: NDArray[np.float64]) -> float:

@@ -35,7 +35,8 @@ def far_out(values_N: NDArray[np.float64], floor: float) -> list[tuple[int, floa
 
 def far_out_areas(labels: Mapping[int, LabelMeasures]) -> Iterator[Outlier]:
     """Classes of images whose area is far from the class's others."""
-    for c, rows in _by_class(labels):
+    for c in _classes(labels):
+        rows = [n for n, label in labels.items() if c in label.shapes]
         relative = np.array([labels[n].shapes[c].area / labels[n].unit ** 2 for n in rows])
         for at, score in far_out(np.log(relative), AREA_FLOOR):
             times = relative[at] / np.nanmedian(relative)
@@ -44,17 +45,18 @@ def far_out_areas(labels: Mapping[int, LabelMeasures]) -> Iterator[Outlier]:
 
 def far_out_places(labels: Mapping[int, LabelMeasures]) -> Iterator[Outlier]:
     """Classes of images whose centre is far from the class's others."""
-    for c, rows in _by_class(labels):
-        places = np.array([labels[n].places[c] for n in rows])
+    for c in _classes(labels):
+        rows = [n for n, label in labels.items() if c in label.places]
+        places = np.array([labels[n].places[c] for n in rows], np.complex128)
+        if not rows:
+            continue
         usual = np.median(places.real) + 1j * np.median(places.imag)
         distance = np.abs(places - usual)
         for at, score in far_out(distance, PLACE_FLOOR):
             if score > 0:
                 what = "a metacarpal's length" if labels[rows[at]].order else "the image's side"
-                yield rows[at], c, score, f"{distance[at]:.2f} of {what} away from its usual place"
+                yield rows[at], c, score, f"{distance[at]:.2f} of {what} from its usual place"
 
 
-def _by_class(labels: Mapping[int, LabelMeasures]) -> Iterator[tuple[int, list[int]]]:
-    """Each class, and the images that have it in a known frame."""
-    for c in sorted({c for label in labels.values() for c in label.places}):
-        yield c, [n for n, label in labels.items() if c in label.places]
+def _classes(labels: Mapping[int, LabelMeasures]) -> list[int]:
+    return sorted({c for label in labels.values() for c in label.shapes})
