@@ -49,7 +49,8 @@ class Suspicion:
 
 
 def suspicions(predicted: Submission, truth: RunRows) -> list[Suspicion]:
-    """Every image, and every class of it, most suspicious first.
+    """Every image and every class of it, most suspicious first; of an image that is suspect as a
+    whole, the classes are left out.
 
     Args:
         predicted: out-of-fold masks.
@@ -63,6 +64,8 @@ def suspicions(predicted: Submission, truth: RunRows) -> list[Suspicion]:
     classes = [WHOLE, *predicted.class_names]
     for name, dice_N in zip(classes, np.hstack([whole_N1, dice_NC]).T, strict=True):
         found += _of_class(names, name, dice_N)
+    whole = {one.image_name for one in found if one.class_name == WHOLE and one.is_suspect}
+    found = [one for one in found if one.class_name == WHOLE or one.image_name not in whole]
     return sorted(found, key=lambda one: (-one.score, one.image_name, one.class_name))
 
 

@@ -37,15 +37,15 @@ class Suspects:
         text = (
             f"Labels against the out-of-fold masks of run {self.source}, most different first, "
             "each measured by what is usual for its class. Blue is the label, vermilion the "
-            "prediction; either may be wrong. suspects.csv lists those far beyond the rest: look at "
-            "them, remove the rows whose labels are right, and train with --exclude suspects.csv."
+            "prediction; either may be wrong. suspects.csv lists those far beyond the rest: look "
+            "at them, remove rows whose labels are right, and train with --exclude suspects.csv."
         )
         return [Text(text)]
 
     def table(self) -> Table:
         """The head of the ranking."""
         rows: list[list[Cell]] = [
-            [one.image_name, one.class_name or "all", one.dice, one.usual, _mark(one)]
+            [one.image_name, one.class_name or "all", *_rounded(one), _mark(one)]
             for one in self.ranking[:LISTED]
         ]
         return Table(["image", "class", "Dice", "usual Dice", ""], rows)
@@ -86,3 +86,7 @@ def contours(runs: Runs, hw: tuple[int, int]) -> list[Polygon]:
 
 def _mark(one: Suspicion) -> str:
     return "suspect" if one.is_suspect else ""
+
+
+def _rounded(one: Suspicion) -> tuple[float, float]:
+    return round(one.dice, 3), round(one.usual, 3)
