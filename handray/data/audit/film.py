@@ -13,6 +13,8 @@ METAL_GRAY = 245
 """Bone stays below it on a film that isn't overexposed; rings, pins and lead letters don't."""
 METAL_SHARE = (3e-5, 0.02)
 """Of the film that a piece of metal covers; less is noise, more is overexposure."""
+METAL_SIDE, FEWEST_PIXELS = 1024, 4
+"""Metal is looked for in about this many rows and columns, pieces of at least so many pixels."""
 STRIP_RISE = 25
 """Gray levels by which a strip along the top is brighter than what lies below it."""
 STRIP_REACH = 0.06
@@ -50,21 +52,7 @@ def measure_film(image_HW: NDArray[np.uint8]) -> Film:
     """Measure a film."""
     height, width = image_HW.shape
     strip = _strip_rows(image_HW)
-    return Film(height, width, _counts(image_HW), strip, _boxes(metal_mask(image_HW, strip)))
-
-
-def metal_mask(image_HW: NDArray[np.uint8], strip_rows: int = 0) -> NDArray[np.uint8]:
-    """Pixels of saturated pieces of a likely size below the strip, (H, W) uint8, 0 or 1."""
-    bright_HW = cv2.threshold(image_HW, METAL_GRAY - 1, 1, cv2.THRESH_BINARY)[1].astype(np.uint8)
-    bright_HW[: 2 * strip_rows] = 0
-    least, most = (share * image_HW.size for share in METAL_SHARE)
-    if cv2.countNonZero(bright_HW) < least:
-        return np.zeros_like(bright_HW)
-    _, labels_HW, stats, _ = cv2.connectedComponentsWithStats(bright_HW, connectivity=8)
-    area = stats[:, cv2.CC_STAT_AREA]
-    kept = (area >= max(least, 4)) & (area <= most)
-    kept[0] = False
-    return kept.astype(np.uint8)[labels_HW]
+    return Film(height, width, _counts(image_HW), strip, _metal_boxes(image_HW, strip))
 
 
 def _counts(image_HW: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -77,12 +65,20 @@ def _counts(image_HW: NDArray[np.uint8]) -> NDArray[np.int64]:
     return counts
 
 
-def _boxes(mask_HW: NDArray[np.uint8]) -> NDArray[np.int32]:
-    if not mask_HW.any():
+def _metal_boxes(image_HW: NDArray[np.uint8], strip_rows: int) -> NDArray[np.int32]:
+    """Boxes of saturated pieces of a likely size below the strip, largest first."""
+    step = max(1, max(image_HW.shape) // METAL_SIDE)
+    small_HW = np.ascontiguousarray(image_HW[2 * strip_rows :: step, ::step])
+    _, bright_HW = cv2.threshold(small_HW, METAL_GRAY - 1, 1, cv2.THRESH_BINARY)
+    least, most = (share * image_HW.size / step**2 for share in METAL_SHARE)
+    if cv2.countNonZero(bright_HW) < least:
         return np.zeros((0, 4), np.int32)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask_HW, connectivity=8)
-    order = np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")
-    return stats[1:][order][:, :4].astype(np.int32)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(bright_HW, connectivity=8)
+    pieces = stats[1:]  # the first is the background
+    area = pieces[:, cv2.CC_STAT_AREA]
+    kept = pieces[(area >= max(least, FEWEST_PIXELS)) & (area <= most)]
+    ordered = kept[np.argsort(-kept[:, cv2.CC_STAT_AREA], kind="stable")]
+    return (ordered[:, :4] * step + (0, 2 * strip_rows, 0, 0)).astype(np.int32)
 
 
 def _strip_rows(image_HW: NDArray[np.uint8]) -> int:

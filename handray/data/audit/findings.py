@@ -21,7 +21,7 @@ LOW_CONTRAST = 0.3
 FOREIGN, BULGE = 0.02, 0.2
 """Share of a mask that is foreign, and share of that which sticks out of the bone."""
 NEARLY_ALL = 0.95
-"""Share of the images that have a class; one without it is then odd."""
+"""Share of the other images that have a class; one without it is then odd."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def _missing(labels: dict[int, LabelMeasures], class_names: Sequence[str]) -> It
     if not labels:
         return
     there_NC = np.array([label.pixels_C > 0 for label in labels.values()])
-    share_C = there_NC.mean(axis=0)
+    share_C = there_NC.sum(axis=0) / max(1, len(labels) - 1)  # of the others
     for n, there_C in zip(labels, there_NC, strict=True):
         gone = np.flatnonzero(~there_C & (share_C >= NEARLY_ALL)).tolist()
         if gone:

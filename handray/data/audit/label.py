@@ -37,6 +37,8 @@ class OnFilm:
 
     contrast_C: Floats
     """Gray levels, mean inside less mean around it where no class is."""
+    mirrored_contrast_C: Floats
+    """The same on the mirrored film: what the label would have if it were mirrored."""
     off_hand_C: Floats
     """Share of the mask that is as dark as the background."""
     bright_C: Floats
@@ -76,6 +78,7 @@ def measure_on_film(image_HW: Gray, polygons: Polygons, classes: int) -> OnFilm:
     padded_HW = cv2.copyMakeBorder(
         image_HW, reach, reach, reach, reach, cv2.BORDER_REPLICATE
     ).astype(np.uint8, copy=False)
+    mirrored_HW = np.ascontiguousarray(padded_HW[:, ::-1])
     boxes = {c: _padded(p, padded_HW.shape, reach) for c, p in polygons.items()}
     count_HW = np.zeros(padded_HW.shape, np.uint8)
     for box in boxes.values():
@@ -84,28 +87,35 @@ def measure_on_film(image_HW: Gray, polygons: Polygons, classes: int) -> OnFilm:
     bone = float(np.median(padded_HW[count_HW > 0])) if count_HW.any() else 0.0
     ground = float(np.percentile(image_HW[::4, ::4], 20))
     dark = ground + OFF_SHARE * max(bone - ground, 0)
-    found = np.full((4, classes), np.nan)
     kernel = np.ones((2 * reach + 1,) * 2, np.uint8)
+    found = np.full((5, classes), np.nan)
     for c, box in boxes.items():
-        if box is not None:
-            gray_hw, count_hw = _window(padded_HW, box), _window(count_HW, box)
-            found[:, c] = _one(gray_hw, count_hw, box.mask_hw, kernel, dark)
+        if box is None:
+            continue
+        count_hw, gray_hw = _window(count_HW, box), _window(padded_HW, box)
+        around_hw = cv2.bitwise_and(
+            cv2.dilate(box.mask_hw, kernel), (count_hw == 0).astype(np.uint8)
+        )
+        if around_hw.any():
+            for row, film_HW in enumerate((padded_HW, mirrored_HW)):
+                film_hw = _window(film_HW, box)
+                inside, around = (cv2.mean(film_hw, m)[0] for m in (box.mask_hw, around_hw))
+                found[row, c] = inside - around
+        found[2:, c] = _inside(gray_hw, box.mask_hw, count_hw, dark)
     return OnFilm(*found)
 
 
-def _one(
-    gray_hw: Gray, count_hw: Gray, mask_hw: Gray, kernel: NDArray[np.uint8], dark: float
-) -> tuple[float, float, float, float]:
-    """Contrast, share off the hand, share foreign, share of that bulging out."""
+def _inside(
+    gray_hw: Gray, mask_hw: Gray, count_hw: Gray, dark: float
+) -> tuple[float, float, float]:
+    """Share off the hand, share foreign, share of that bulging out."""
     inside = gray_hw[mask_hw > 0]
-    around = gray_hw[(cv2.dilate(mask_hw, kernel) > 0) & (count_hw == 0)]
-    contrast = float(inside.mean() - around.mean()) if len(around) else np.nan
     least, usual = float(np.percentile(inside, BONE_PERCENTILE)) + np.array(BRIGHT_RISE)
     bright = max(least, min(usual, METAL_GRAY))
-    foreign_hw = (gray_hw >= bright) & (mask_hw > 0) & (count_hw == 1)
+    foreign_hw = ((gray_hw >= bright) & (mask_hw > 0) & (count_hw == 1)).astype(np.uint8)
     foreign = int(foreign_hw.sum())
-    bulge = _bulge(mask_hw, foreign_hw.astype(np.uint8)) / foreign if foreign else 0.0
-    return contrast, float((inside < dark).mean()), foreign / len(inside), bulge
+    bulge = _bulge(mask_hw, foreign_hw) / foreign if foreign else 0.0
+    return float((inside < dark).mean()), foreign / len(inside), bulge
 
 
 def _bulge(mask_hw: Gray, foreign_hw: Gray) -> int:

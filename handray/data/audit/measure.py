@@ -26,8 +26,6 @@ class LabelMeasures:
     overlaps: dict[tuple[int, int], int]
     """Pixels that two classes share."""
     on_film: OnFilm
-    mirrored_contrast: float
-    """Mean over classes, as if the label were mirrored."""
     order: Order | None
     """None where the classes aren't bones, or too few are labelled."""
     places: Mapping[int, complex]
@@ -41,6 +39,11 @@ class LabelMeasures:
     def contrast(self) -> float:
         """Gray levels by which bones are brighter than what surrounds them, mean over classes."""
         return mean_of(self.on_film.contrast_C)
+
+    @property
+    def mirrored_contrast(self) -> float:
+        """The same as if the label were mirrored."""
+        return mean_of(self.on_film.mirrored_contrast_C)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +84,11 @@ def measure_label(
     pixels_C, overlaps = areas_and_overlaps(polygons, image_HW.shape, classes)
     small_HW, small_polygons = work_frame(image_HW, polygons)
     order, places, unit = _in_frame(shapes, class_names, max(image_HW.shape))
-    mirrored_HW = np.ascontiguousarray(small_HW[:, ::-1])
     return LabelMeasures(
         shapes,
         pixels_C,
         overlaps,
         measure_on_film(small_HW, small_polygons, classes),
-        mean_of(measure_on_film(mirrored_HW, small_polygons, classes).contrast_C),
         order,
         places,
         unit,
