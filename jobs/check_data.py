@@ -101,8 +101,8 @@ def _suspects(run: str, data: DataFolder) -> Suspects:
     with tempfile.TemporaryDirectory(prefix="handray-") as folder:
         path = Path(RUNS) / run / OUT_OF_FOLD
         if not path.exists():
-            into = Path(folder)
-            path = download_submission(run, into, out_of_fold=True).with_name(OUT_OF_FOLD)
+            output = download_submission(run, Path(folder), out_of_fold=True, option="--run")
+            path = output.with_name(OUT_OF_FOLD)
         if not path.exists():
             raise ValueError(f"--run {run} has no {OUT_OF_FOLD}: was it trained on all images?")
         predicted = read_submission(path, sizes.get, f"run {run} out of fold")

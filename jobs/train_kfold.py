@@ -18,6 +18,7 @@ from handray.cli import Parser, run_job
 from handray.config import Config, short_hash
 from handray.data.folds import fold_table
 from handray.flags import add_flags, from_flags
+from handray.inference.suspicion import read_excluded
 from handray.preparation import (
     add_job_flags,
     check_class_weights,
@@ -65,6 +66,8 @@ def main() -> int:
     )
     run.claim(facts)
     run.note(weights=experiment.origin, skipped=[fault.path for fault in data.faults])
+    if options.exclude:
+        run.note(excluded=read_excluded(options.exclude))
     table = fold_table(data.train, experiment.fold_of)
     write_text(run.path / "folds.csv", table.to_csv(index=False))
     tracker = start_tracking(run, facts, {f"fold{fold}": {"fold": fold} for fold in missing})

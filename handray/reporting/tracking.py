@@ -157,7 +157,11 @@ def start_tracking(
 
 
 def download_submission(
-    run_id: str, into: Path, out_of_fold: bool = False, levels: bool = False
+    run_id: str,
+    into: Path,
+    out_of_fold: bool = False,
+    levels: bool = False,
+    option: str = "--runs",
 ) -> Path:
     """Fetch the output.csv of a run, parent or fold, and its JSON.
 
@@ -166,6 +170,7 @@ def download_submission(
         into: an existing folder.
         out_of_fold: fetch the out-of-fold masks as well, where the run has them.
         levels: the same for levels.
+        option: of the command line that named the run, for messages.
 
     Returns:
         Path of the CSV.
@@ -174,11 +179,11 @@ def download_submission(
         ValueError: the store doesn't answer, no such run, or it has no output.csv.
 
     """
-    client, run = _find_run("--runs", run_id)
+    client, run = _find_run(option, run_id)
     names = {artifact.path for artifact in client.list_artifacts(run_id)}
     if OUTPUT not in names:
         name = run.info.run_name
-        raise ValueError(f"--runs {run_id} ({name}) has no {OUTPUT}; did its training finish?")
+        raise ValueError(f"{option} {run_id} ({name}) has no {OUTPUT}; did its training finish?")
     results = [Path(OUTPUT), *([Path(OUT_OF_FOLD)] if out_of_fold else [])]
     wanted = [*results, *map(json_beside, results)]
     if levels:

@@ -34,6 +34,16 @@ def times(paths) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
+def test_an_audit_that_is_stopped_leaves_nothing(phantoms, tmp_path):
+    arguments = ["--data", phantoms, "--out", "page.html"]
+    process = start("check_data.py", *arguments, folder=tmp_path, HANDRAY_TEST_SESSION="5")
+    wait_for(lambda: workers("ray::", 5), process)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_training_goes_on_after_a_workers_death_and_the_drivers(phantoms, tmp_path):
     home = tmp_path / "runs/small"
     ranks = ["--workers-per-fold", 2]
