@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from handray.data.audit.findings import KINDS, Finding, find
+from handray.data.audit.findings import Finding, find
 from handray.data.audit.gray import mean_std, wrapped_std
+from handray.data.audit.kinds import KINDS
 from handray.data.audit.measure import LabelMeasures, Measures
 from handray.data.pose import is_bent
 from handray.data.radiographs import DataFolder, Radiograph

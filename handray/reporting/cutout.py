@@ -102,10 +102,10 @@ def outlines_of(
 
 
 def _write(picture: cv2.typing.MatLike, outline: Outline, place: NDArray[np.float64]) -> None:
-    """A name in its colour on black, inside the picture."""
-    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.55
+    """A name in its colour on a dark plate, inside the picture."""
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.5
     (width, height), _ = cv2.getTextSize(outline.name, font, size, 1)
-    x = int(np.clip(place[0] - width / 2, 2, max(2, picture.shape[1] - width - 2)))
-    y = int(np.clip(place[1] + height / 2, height + 2, picture.shape[0] - 4))
-    cv2.putText(picture, outline.name, (x, y), font, size, (0, 0, 0), 3, cv2.LINE_AA)
+    x = int(np.clip(place[0] - width / 2, 4, max(4, picture.shape[1] - width - 4)))
+    y = int(np.clip(place[1] + height / 2, height + 4, picture.shape[0] - 8))
+    cv2.rectangle(picture, (x - 4, y - height - 4), (x + width + 4, y + 6), (22, 18, 13), -1)
     cv2.putText(picture, outline.name, (x, y), font, size, bgr(outline.colour), 1, cv2.LINE_AA)

@@ -7,7 +7,8 @@ import planted
 import pytest
 
 from handray.bones import BONES
-from handray.data.audit.findings import KINDS, Finding, find
+from handray.data.audit.findings import Finding, find
+from handray.data.audit.kinds import KINDS
 
 SEEDS, PEOPLE, SIZE = (0, 1, 2), 7, 128
 PLANTED = ("mirrored", "swapped", "ring")

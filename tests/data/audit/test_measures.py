@@ -3,6 +3,7 @@
 import math
 from itertools import combinations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from handray.data.audit.label import areas_and_overlaps, measure_on_film
 from handray.data.audit.order import check_order
 from handray.data.audit.outliers import far_out
 from handray.data.audit.shape import shape_of
+from handray.data.imagefile import image_mode
 from handray.data.phantom import draw_polygons
 
 
@@ -137,3 +139,18 @@ def test_values_beyond_three_interquartile_ranges_are_far_out():
     assert far_out(values, floor=0.1) == [(8, 13 / 4)]
     assert far_out(values[:7], floor=0.1) == []
     assert far_out(np.array([*[5.0] * 9, 5.2, np.nan]), floor=0.1) == []
+
+
+@pytest.mark.parametrize(
+    "suffix, shape, mode",
+    [
+        (".png", (8, 8), "gray"),
+        (".png", (8, 8, 3), "RGB"),
+        (".png", (8, 8, 4), "RGB + alpha"),
+        (".jpg", (8, 8), "gray"),
+        (".jpg", (8, 8, 3), "RGB"),
+    ],
+)
+def test_how_a_file_keeps_its_pixels_is_read_from_its_header(suffix, shape, mode):
+    _, data = cv2.imencode(suffix, np.zeros(shape, np.uint8))
+    assert image_mode(data.tobytes()) == mode
