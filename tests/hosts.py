@@ -23,6 +23,16 @@ MISSING = [
     *(tool for tool in ("ip", "rsync", "ssh", "/usr/sbin/sshd") if not shutil.which(tool)),
 ]
 """What this machine lacks to make hosts."""
+MEMORY_GIB = {
+    "MemTotal": 6,
+    "MemFree": 5,
+    "MemAvailable": 5,
+    "Buffers": 0,
+    "Cached": 0,
+} | dict.fromkeys(
+    ("Active", "Inactive", "SwapTotal", "SwapFree", "Shmem", "Slab", "SReclaimable"), 0
+)
+"""What a server says of its memory."""
 BOOT = """
 set -e
 hostname $1
@@ -31,6 +41,7 @@ mkdir /mnt/home /mnt/handray /mnt/packages /mnt/checkout
 mount --bind $2/$1 /mnt/home
 mount --bind $2/shared /mnt/handray
 mount --bind $2/passwd /etc/passwd
+mount --bind $2/meminfo /proc/meminfo
 mount --bind $3 /mnt/packages
 mount --bind $4 /mnt/checkout
 mount -t tmpfs tmpfs /run
@@ -121,6 +132,10 @@ class Hosts:
         others = [user for user in users if not user.startswith("root:")]
         me = f"ubuntu:x:0:0::{HOME}:/bin/bash"
         (folder / "passwd").write_text("\n".join([me, *others]))
+        # Of this machine's memory each server would take two fifths for its object store.
+        (folder / "meminfo").write_text(
+            "".join(f"{name}: {gib << 20} kB\n" for name, gib in MEMORY_GIB.items())
+        )
         self.laptop = Host("laptop", folder)
         self.servers = {address: Host(address, folder) for address in addresses}
 
