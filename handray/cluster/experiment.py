@@ -68,13 +68,13 @@ class Experiment(Setting):
         if failures:
             for fold, sentence in sorted(failures.items()):
                 print(f"error: fold {fold}: {masked(sentence)}", file=sys.stderr)
-            self._report(seconds, failures, tracker)
+            tracker.log_files("parent", self._report(seconds, failures))
             tracker.end([*map(_key, failures), "parent"], "FAILED")
             print(f"Folds that ended are in {self.home.path}; the same command tries the others.")
             alarms.tell(f"ended, but folds failed ({_listed(failures)})")
             return 1
         if others := self.home.missing_folds(folds):
-            self._report(seconds, {}, tracker)
+            tracker.log_files("parent", self._report(seconds, {}))
             tracker.end(["parent"], "FINISHED")
             print(f"Folds of {self.home.path} that aren't trained yet: {_listed(others)}")
             alarms.tell(f"ended; folds that aren't trained yet: {_listed(others)}")
@@ -94,7 +94,7 @@ class Experiment(Setting):
             numbers = {key: value for key, value in summary.items() if isinstance(value, float)}
             tracker.log_numbers("parent", numbers)
             stage("writing the report")
-            self._report(seconds, {}, tracker)
+            self._report(seconds, {})
             stage("handing the files to MLflow")
             tracker.log_files("parent", self.home.files())
             tracker.log_json("parent", "summary.json", summary)
@@ -153,13 +153,14 @@ class Experiment(Setting):
         mourn(failures)
         return failures
 
-    def _report(self, seconds: float, failures: dict[int, str], tracker: Tracker) -> None:
-        """Leave the report of what is done, which is as good without it."""
+    def _report(self, seconds: float, failures: dict[int, str]) -> list[Path]:
+        """Leave the report of what is done, which is as good without it; its path, if any."""
         try:
             record = TrainingRecord(self.home, self.data, self.config, seconds, failures)
-            tracker.log_files("parent", [write_report(record)])
+            return [write_report(record)]
         except Exception as error:
             warn(f"no report was written: {type(error).__name__}: {error}")
+            return []
 
     def _bring_home(self, fold: int, folder: str, tracker: Tracker) -> str:
         """Fetch a finished fold: its folder, its curves, its artifacts; a line that says so."""
