@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -30,16 +31,26 @@ def run_job(main: Callable[[], int | None]) -> NoReturn:
     """Run a job and leave with its exit code.
 
     ValueError and OSError, the user's and the machine's mistakes, become "error: ..." on stderr and
-    code 2; Ctrl-C becomes code 130. Anything else is ours and keeps its traceback, as do all errors
-    where the environment has HANDRAY_TRACEBACK=1. Passwords in URLs are masked.
+    code 2; Ctrl-C becomes code 130 and SIGTERM 143. Anything else is ours and keeps its traceback,
+    as do all errors where the environment has HANDRAY_TRACEBACK=1. Passwords in URLs are masked.
     """
     sys.excepthook = _show_masked
+    terminated = False
+
+    def terminate(*_: object) -> NoReturn:
+        nonlocal terminated
+        terminated = True
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise KeyboardInterrupt  # of this very type: Ray lets no other through
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         code = main() or 0
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        code = 130
+        how = "ended by SIGTERM" if terminated else "interrupted"
+        print(f"{how}; the same command goes on", file=sys.stderr)
+        code = 143 if terminated else 130
     except (ValueError, OSError) as error:
         if os.environ.get("HANDRAY_TRACEBACK"):
             raise

@@ -163,6 +163,11 @@ class ClusterConfig:
     """
 
     workers_per_fold: int = _option(1, "ranks that train one fold together (DDP)")
+    elastic: int = _option(
+        0,
+        "when a machine is lost, go on with as few ranks a fold as this, with the same --batch in "
+        "the same parts, and with all of them again once it is back; 0: wait for it",
+    )
     folds_at_once: int = _option(0, "folds side by side; 0: as many as GPUs allow, 1 without")
     feed: str = _option("auto", "decoded images: cached in memory, streamed each epoch, or auto")
     cache: str = _option(
@@ -194,6 +199,11 @@ class ClusterConfig:
                 "give the path of a folder"
             )
         _check_at_least("workers_per_fold", self.workers_per_fold, 1)
+        if not 0 <= self.elastic <= self.workers_per_fold:
+            raise ValueError(
+                f"--elastic {self.elastic}: the fewest ranks to go on with are 1 to "
+                f"--workers-per-fold {self.workers_per_fold}, or 0 to wait for all"
+            )
         _check_at_least("folds_at_once", self.folds_at_once, 0)
         if self.cuda_graphs and (self.activation_checkpointing or self.workers_per_fold > 1):
             raise ValueError(
@@ -226,7 +236,7 @@ class Config:
                 "--schedule plateau waits for a validation Dice, and --folds 1 holds nothing out; "
                 "take --schedule cosine"
             )
-        parts = self.cluster.workers_per_fold * self.train.accumulate
+        parts = self.parts
         if self.train.batch % parts:
             raise ValueError(
                 f"--batch {self.train.batch} can't be split into {parts} equal parts "
@@ -248,9 +258,14 @@ class Config:
             )
 
     @property
+    def parts(self) -> int:
+        """Parts that a batch is worked through in, by all ranks of a fold."""
+        return self.cluster.workers_per_fold * self.train.accumulate
+
+    @property
     def rank_batch(self) -> int:
         """Images that one rank sees in one forward pass."""
-        return self.train.batch // (self.cluster.workers_per_fold * self.train.accumulate)
+        return self.train.batch // self.parts
 
 
 def flatten(config: Config) -> dict[str, Value]:

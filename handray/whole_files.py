@@ -1,11 +1,14 @@
 """Files that appear as a whole or not at all, and folders that are tried before the work."""
 
+import errno
 import json
 import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
@@ -35,6 +38,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: object) -> None:
     """Write plain types as JSON."""
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it covers, is of a disk that is full, or one's share of it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def nearest(folder: Path) -> Path:

@@ -34,7 +34,7 @@ from handray.whole_files import write_text
 
 
 def main() -> int:
-    """Exit code: 0 all folds are trained, 1 some failed, 2 bad input, 130 stopped by Ctrl-C."""
+    """Exit code: 0 all folds are trained, 1 some failed, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
     options = _options()
     config = from_flags(options)
     chosen = _chosen_folds(options, config)
@@ -111,10 +111,10 @@ def _chosen_folds(options: argparse.Namespace, config: Config) -> list[int]:
 def _copies(config: Config) -> int:
     """Networks that a run keeps on disk at a time.
 
-    A fold: weights, their average, two moments, the best network and MLflow's copy of it; and the
-    folds that are copied just now.
+    A fold: weights, their average, two moments, the best network and MLflow's copy of it; and for
+    folds that train, the checkpoint before and the one that is being copied.
     """
-    return 6 * config.data.folds + 10 * (config.cluster.folds_at_once or 1)
+    return 6 * config.data.folds + 15 * (config.cluster.folds_at_once or 1)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def main(folder: str, store: str = "") -> None:
         print(start_ray(verbose=False), file=sys.stderr)
     source = StreamedRows(data.train, FRAME)
     augment = Augment("none", FRAME.size)
-    feed = EpochFeed(source, rows, augment, 1, BATCH, passes, rank=0, ranks=1, threads=1)
+    feed = EpochFeed(source, rows, augment, 1, BATCH, np.arange(BATCH), passes, threads=1)
     seen, own, decoding = [], [], []
     for step in feed.batches(epoch=0):
         seen += [sample.row for sample in step]

@@ -97,6 +97,10 @@ def test_the_cluster_is_no_part_of_what_is_learnt():
         (["--model", "deeplabv3plus", "--batch", "2"], "at least 2 images a pass.*--batch 4"),
         (["--encoder", "resnet50"], "--encoder resnet50: hrnet has its own"),
         (["--encoder-lr-factor", "2"], "--encoder-lr-factor must be above 0 and at most 1, got 2"),
+        (
+            ["--elastic", "2"],
+            "--elastic 2: the fewest ranks to go on with are 1 to --workers-per-f",
+        ),
         (["--batch", "0"], "--batch must be at least 1, got 0"),
         (["--batch", "6", "--workers-per-fold", "2"], r"--batch 6 can't be .* 4 equal.*--batch 8"),
         (["--batch", "5", "--accumulate", "2"], "--batch 5 can't be split.*--batch 6"),

@@ -20,7 +20,17 @@ class Board:
         self.failures: dict[Hashable, str] = {}
         self.outcomes: dict[Hashable, Any] = {}
         self.kinds: dict[Hashable, str] = {}
+        self.said: list[str] = []
         self.decodes = 0
+
+    def say(self, sentence: str) -> None:
+        """Have a sentence printed."""
+        self.said.append(sentence)
+
+    def take_said(self) -> list[str]:
+        """What was said since this was last asked."""
+        said, self.said = self.said, []
+        return said
 
     def post(self, key: Hashable, word: dict[str, Any]) -> None:
         """Replace what a training last said."""

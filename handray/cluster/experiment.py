@@ -1,13 +1,12 @@
 """A whole k-fold training, from radiographs to a voted CSV, as the driver sees it."""
 
-import errno
 import json
 import math
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import ray
 
 from handray.cli import masked
 from handray.cluster.board import start_board
+from handray.cluster.checkpoints import SEAL, damage
 from handray.cluster.decoding import open_source
 from handray.cluster.kfold import Listener, run_folds
 from handray.cluster.setting import Setting
@@ -29,7 +29,7 @@ from handray.reporting.results import conclude
 from handray.reporting.run_folder import HISTORY, LAST, OVERLAY, REPORT, RunFolder, best_epoch
 from handray.reporting.tracking import Tracker
 from handray.reporting.training_record import TrainingRecord
-from handray.whole_files import write_json
+from handray.whole_files import is_full, write_json
 
 
 class Experiment(Setting):
@@ -48,42 +48,62 @@ class Experiment(Setting):
 
         """
         started, before = time.monotonic(), self.home.notes().get("seconds", 0.0)
-        folds, model = self.config.data.folds, self.config.model.model
-        alarms.tell(f"starts: {model} on {len(self.data.train)} images, folds {_listed(missing)}")
+        model, images = self.config.model.model, len(self.data.train)
+        alarms.tell(f"starts: {model} on {images} images, folds {_listed(missing)}")
+
+        def seconds() -> float:
+            return before + time.monotonic() - started
+
         try:
-            failures = self._train(missing, tracker, alarms) if missing else {}
+            return self._run(missing, tracker, alarms, seconds)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             with suppress(Exception):  # a full disk, a server gone: the first error is the news
-                self.home.note(seconds=before + time.monotonic() - started)
                 tracker.end([*map(_key, missing), "parent"], "KILLED" if stopped else "FAILED")
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                tracker.settle(patience=5)
+                self.home.note(seconds=seconds())
+            if is_full(error):
                 raise OSError(
                     f"the disk of {self.home.path} or {self.storage} is full; make room there, "
                     "then the same command goes on"
                 ) from error
             raise
-        seconds = before + time.monotonic() - started
-        self.home.note(seconds=seconds)
+
+    def _run(
+        self,
+        missing: Sequence[int],
+        tracker: Tracker,
+        alarms: Alarms,
+        seconds: Callable[[], float],
+    ) -> int:
+        folds = self.config.data.folds
+        for fold in {*range(folds)} - {*self.home.missing_folds(folds)}:
+            self._track(fold, tracker)
+        failures = self._train(missing, tracker, alarms) if missing else {}
+        self.home.note(seconds=seconds())
         if failures:
+            tracker.log_files("parent", self._report(seconds(), failures))
+            tracker.end([*map(_key, failures), "parent"], "FAILED")
+            tracker.settle()
+            print(self._standing(failures))
             for fold, sentence in sorted(failures.items()):
                 print(f"error: fold {fold}: {masked(sentence)}", file=sys.stderr)
-            tracker.log_files("parent", self._report(seconds, failures))
-            tracker.end([*map(_key, failures), "parent"], "FAILED")
             print(f"Folds that ended are in {self.home.path}; the same command tries the others.")
             alarms.tell(f"ended, but folds failed ({_listed(failures)})")
             return 1
         if others := self.home.missing_folds(folds):
-            tracker.log_files("parent", self._report(seconds, {}))
+            tracker.log_files("parent", self._report(seconds(), {}))
             tracker.end(["parent"], "FINISHED")
+            tracker.settle()
             print(f"Folds of {self.home.path} that aren't trained yet: {_listed(others)}")
             alarms.tell(f"ended; folds that aren't trained yet: {_listed(others)}")
             return 0
-        summary = self._finish(folds, seconds, tracker)
+        summary = self._finish(folds, seconds(), tracker)
         dice = ", ".join(f"{key} {summary[key]:.4f}" for key in summary if key.endswith("_mean"))
-        alarms.tell(f"finished in {duration(seconds)}: {dice or 'no image with a label held out'}")
+        took = duration(seconds())
+        alarms.tell(f"finished in {took}: {dice or 'no image with a label held out'}")
         print(summary["table"])
-        print(_farewell(self.home, tracker, folds, seconds))
+        print(_farewell(self.home, tracker, folds, seconds()))
         return 0
 
     def _finish(self, folds: int, seconds: float, tracker: Tracker) -> dict[str, Any]:
@@ -99,6 +119,7 @@ class Experiment(Setting):
             tracker.log_files("parent", self.home.files())
             tracker.log_json("parent", "summary.json", summary)
             tracker.end(["parent"], "FINISHED")
+            tracker.settle()
         # Last, since it says that the run is finished.
         write_json(self.home.path / "summary.json", summary)
         if "://" not in self.storage:
@@ -126,6 +147,8 @@ class Experiment(Setting):
             mourned.update(failed)
 
         def lines() -> list[str]:
+            for sentence in ray.get(board.take_said.remote(), timeout=10):
+                live.say(sentence)
             words, failed, _ = ray.get(board.read.remote(), timeout=10)
             mourn(failed)
             timed = [word for word in words.values() if word["step"] > 1]
@@ -163,24 +186,49 @@ class Experiment(Setting):
             return []
 
     def _bring_home(self, fold: int, folder: str, tracker: Tracker) -> str:
-        """Fetch a finished fold: its folder, its curves, its artifacts; a line that says so."""
+        """Fetch a finished fold's folder and have it tracked; a line that says so."""
 
         def fetch(into: Path) -> None:
             fetch_folder(folder, self.storage, into)
-            key, history = _key(fold), json.loads((into / HISTORY).read_text())
-            tracker.log_epochs(key, history, self.data.class_names)
-            if not math.isnan(dice := best_epoch(into)["dice"]):
-                tracker.log_numbers(key, {"best_dice": dice})
-            tracker.log_files(key, [file for file in sorted(into.iterdir()) if file.name != LAST])
-            tracker.end([key], "FINISHED")
+            if wrong := damage(into):
+                raise OSError(f"the result of fold {fold} in {folder} is damaged: {wrong}")
+            (into / SEAL).unlink()
 
         self.home.finish_fold(fold, fetch)
+        self._track(fold, tracker)
         if "://" not in self.storage:
             shutil.rmtree(Path(self.storage) / f"fold{fold}", ignore_errors=True)
-        best = best_epoch(self.home.fold(fold))
-        if math.isnan(best["dice"]):
-            return f"all images: finished after epoch {best['epoch']}"
-        return f"fold {fold}  finished: Dice {best['dice']:.4f}, the best, at epoch {best['epoch']}"
+        name = f"fold {fold}" if self.config.data.folds > 1 else "all images"
+        return f"{name}  {_how_good(self.home.fold(fold))}"
+
+    def _track(self, fold: int, tracker: Tracker) -> None:
+        """Send a finished fold's curves and files, unless its tracked run has ended well."""
+        key, home = _key(fold), self.home.fold(fold)
+        if key not in tracker.ids or tracker.is_finished(key):
+            return
+        history = json.loads((home / HISTORY).read_text())
+        tracker.log_epochs(key, history, self.data.class_names)
+        if not math.isnan(dice := best_epoch(home)["dice"]):
+            tracker.log_numbers(key, {"best_dice": dice})
+        tracker.log_files(key, [f for f in sorted(home.iterdir()) if f.name != LAST])
+        tracker.end([key], "FINISHED")
+
+    def _standing(self, failures: dict[int, str]) -> str:
+        """A line a fold: its Dice, or that it failed or is still to be trained."""
+        missing = self.home.missing_folds(self.config.data.folds)
+        state = {fold: "failed" if fold in failures else "not trained yet" for fold in missing}
+        lines = [
+            f"  fold {fold}  {state.get(fold) or _how_good(self.home.fold(fold))}"
+            for fold in range(self.config.data.folds)
+        ]
+        return "\n".join(["", *lines])
+
+
+def _how_good(fold: Path) -> str:
+    best = best_epoch(fold)
+    if math.isnan(best["dice"]):
+        return f"finished after epoch {best['epoch']}"
+    return f"finished: Dice {best['dice']:.4f}, the best, at epoch {best['epoch']}"
 
 
 def _listed(folds: Iterable[int]) -> str:

@@ -17,6 +17,7 @@ from handray.cluster.shares import FEED_CPUS
 from handray.config import Config
 from handray.data.augment import Augment
 from handray.data.feed import EpochFeed, Source
+from handray.data.order import rank_columns
 from handray.data.radiographs import Radiograph
 from handray.models.checkpointing import checkpoint_activations
 from handray.models.zoo import build_network
@@ -28,6 +29,7 @@ from handray.training.optim import AveragedModel, build_optimizer
 from handray.training.pace import Pace
 from handray.training.precision import Precision, choose_precision, weakest
 from handray.training.ranks import Ranks
+from handray.training.room import images_that_fit
 from handray.training.state import TrainState
 
 POST_SECONDS = 1.0
@@ -91,9 +93,14 @@ class FoldTraining:
             augment=Augment.of(self.config.data),
             seed=self.config.train.seed,
             batch=self.config.train.batch,
+            columns=rank_columns(
+                self.config.train.batch,
+                self.config.cluster.workers_per_fold,
+                self.config.train.accumulate,
+                ranks.rank,
+                ranks.count,
+            ),
             passes=self.config.data.passes,
-            rank=ranks.rank,
-            ranks=ranks.count,
             threads=min(FEED_CPUS, max(1, task.threads)),
         )
         asked = self.config.train.precision
@@ -133,10 +140,30 @@ class FoldTraining:
         self,
         progress: Callable[[TrainState, Pace], None],
         checkpoint: Callable[[TrainState, bool], None],
+        is_leaving: Callable[[bool], bool] = lambda _looked: False,
     ) -> None:
         """Train from where the state stands; see Surroundings for what is called when."""
-        world = Surroundings(self.batches, self.feed.steps, self.validate, progress, checkpoint)
+        world = Surroundings(
+            self.batches, self.feed.steps, self.validate, progress, checkpoint, is_leaving
+        )
         fit(self.state, self.learner, world)
+
+    def out_of_memory(self) -> str:
+        """What to do after a step that ran out of memory; call it once its tensors are gone."""
+        config, images = self.config, images_that_fit(self.learner, self.state)
+        remedy = "" if config.cluster.activation_checkpointing else "--activation-checkpointing or "
+        if images:
+            accumulate = config.rank_batch * config.train.accumulate // images
+            remedy += (
+                f"--accumulate {accumulate}: the same batch, {images} a pass, which was tried "
+                "just now and fits"
+            )
+        else:
+            remedy += "a smaller --size: a smaller pass was tried just now and doesn't fit"
+        return (
+            f"out of GPU memory at --size {config.data.size} with {config.rank_batch} images a "
+            f"pass; try {remedy}"
+        )
 
     def post(self, key: Hashable, pace: Pace) -> None:
         """Tell the board where this training is, by its key there, at most once a second."""
@@ -222,11 +249,3 @@ class FoldTraining:
             torch.cuda.make_graphed_callables(model, (image,))  # changes the model itself
         model.load_state_dict(before)  # the recording moved the batch norms' statistics
         return model
-
-
-def out_of_memory(config: Config) -> str:
-    """What to do where a GPU's memory is too small, in one sentence."""
-    return (
-        f"out of GPU memory at --size {config.data.size} with {config.rank_batch} images a pass: "
-        "try --activation-checkpointing, a larger --accumulate, a smaller --size"
-    )

@@ -15,6 +15,8 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from handray.cluster.checkpoints import Checkpoints
+from handray.cluster.notice import SigtermWatch
 from handray.cluster.runtime import ON_HEAD
 from handray.cluster.shares import Plan, machines
 
@@ -23,6 +25,18 @@ if TYPE_CHECKING:  # trials, which only wait, start without the networks' librar
 
 RESTARTS = 3
 """Times that a fold comes back after a worker or its node died."""
+
+SENTENCES = {
+    "No space left on device": (
+        "no room for a checkpoint; make room, then the same command goes on"
+    ),
+    "WorkerGroupStartupTimeoutError": (
+        "its ranks found no machine for minutes; bring back those that are lost, or go on with "
+        "fewer ranks by --elastic"
+    ),
+    "actor is dead": f"its workers died {RESTARTS + 1} times; see why with -v",
+}
+"""What errors of Ray Train mean, by a part of their text."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +92,16 @@ def run_folds(
     errors: dict[int, str] = {}
     for result in results:
         if result.error and result.config:
-            errors[result.config["fold"]] = str(result.error).strip().split("\n")[-1]
+            errors[result.config["fold"]] = _sentence(str(result.error).strip())
     return errors
+
+
+def _sentence(error: str) -> str:
+    """An error of Ray Train, which is a traceback of several processes, for people."""
+    for sign, sentence in SENTENCES.items():
+        if sign in error:
+            return sentence
+    return error.split("\n")[-1]
 
 
 def _fold_trial(
@@ -87,6 +109,7 @@ def _fold_trial(
 ) -> None:
     """Body of a Tune trial, in a process of its own."""
     fold = settings["fold"]
+    Checkpoints(storage, fold).mend_index()
     kind = ray.get(board.take.remote(fold, plan.kinds)) if plan.kinds else ""
     try:
         result = _fit(fold, tasks[fold], plan, kind, storage)
@@ -103,9 +126,9 @@ def _fit(fold: int, task: Any, plan: Plan, kind: str, storage: str) -> ray.train
     """Train a fold, once its machines are free; raises _LostMachinesError where they are gone."""
     trainer = TorchTrainer(
         _rank,
-        train_loop_config={"task": task},
+        train_loop_config={"task": task, "storage": storage},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=plan.ranks,
+            num_workers=(plan.elastic, plan.ranks) if plan.elastic else plan.ranks,
             use_gpu=plan.use_gpu,
             resources_per_worker=plan.resources(kind),
         ),
@@ -115,8 +138,9 @@ def _fit(fold: int, task: Any, plan: Plan, kind: str, storage: str) -> ray.train
             failure_config=ray.train.FailureConfig(
                 max_failures=RESTARTS, controller_failure_limit=RESTARTS
             ),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            callbacks=[TuneReportCallback()],
+            # One to go back to, should the last be damaged.
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            callbacks=[TuneReportCallback(), SigtermWatch()],
         ),
     )
     while True:
@@ -142,7 +166,7 @@ def _rank(settings: dict[str, Any]) -> None:
     """Body of each rank."""
     from handray.cluster.worker import train_fold
 
-    train_fold(ray.get(settings["task"]))
+    train_fold(ray.get(settings["task"]), settings["storage"])
 
 
 class _Hearing(ray.tune.Callback):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 
 import ray
@@ -51,6 +52,7 @@ def start_ray(verbose: bool) -> str:
     address = os.environ.get("RAY_ADDRESS")
     os.environ.update(WORKER_ENV | DRIVER_ENV | ({} if address else ALONE_ENV))
     _check_address(address)
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address or "local",
@@ -63,6 +65,7 @@ def start_ray(verbose: bool) -> str:
         reason = str(error).strip().split("\n")[0]
         where = f"join the cluster at RAY_ADDRESS {address}" if address else "start Ray here"
         raise ValueError(f"could not {where} ({reason}); try again, or see why with -v") from error
+    signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own would end the job without a word
     from ray.data import DataContext  # half a second, in this process alone
 
     if not verbose:  # after that import, which sets levels of its own

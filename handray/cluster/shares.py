@@ -6,7 +6,7 @@ nothing more that another job could hold. So whoever waits gets on as soon as ot
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import ray
@@ -44,6 +44,8 @@ class Plan:
     kinds: Mapping[str, int] = field(default_factory=dict)
     """Folds that fit each kind of GPU, where that is to be told apart: a fold's ranks wait for each
     other at every step, and a slow one would hold fast ones back."""
+    elastic: int = 0
+    """Fewest ranks that a fold goes on with; 0: all of them."""
 
     @property
     def device(self) -> str:
@@ -62,7 +64,7 @@ class Plan:
             by_cpus = int(machine.cpus / self.cpus) if self.cpus else self.ranks
             if kind in ("", machine.kind):
                 places += min(by_cpus, machine.gpus) if self.use_gpu else by_cpus
-        return places >= self.ranks
+        return places >= (self.elastic or self.ranks)
 
 
 def machines() -> list[Machine]:
@@ -90,22 +92,25 @@ def plan(config: ClusterConfig, folds: int, streamed: bool, machines: Sequence[M
         ValueError: more ranks than GPUs, or than hundredths of CPUs.
 
     """
-    asked = config.folds_at_once or folds
-    if any(machine.gpus for machine in machines):
-        return _on_gpus(config.workers_per_fold, min(folds, asked), streamed, machines)
-    # Folds side by side on the same CPUs gain nothing.
-    at_once = min(folds, config.folds_at_once or 1)
-    return _on_cpus(config.workers_per_fold, at_once, streamed, machines)
+    ranks, fewest = config.workers_per_fold, config.elastic
+    if gpus := sum(machine.gpus for machine in machines):
+        if (fewest or ranks) > gpus:
+            raise ValueError(f"--workers-per-fold {ranks}: the cluster has only {gpus} GPUs")
+        asked = min(folds, config.folds_at_once or folds)
+        shared = _on_gpus(ranks, asked, streamed, machines)
+    else:
+        # Folds side by side on the same CPUs gain nothing.
+        shared = _on_cpus(ranks, min(folds, config.folds_at_once or 1), streamed, machines)
+    return replace(shared, elastic=fewest)
 
 
 def _on_gpus(ranks: int, folds: int, streamed: bool, machines: Sequence[Machine]) -> Plan:
     counts: Counter[str] = Counter()
     for machine in machines:
         counts[machine.kind] += machine.gpus
-    if ranks > counts.total():
-        raise ValueError(f"--workers-per-fold {ranks}: the cluster has only {counts.total()} GPUs")
     kinds = {kind: gpus // ranks for kind, gpus in counts.items() if gpus >= ranks}
-    at_once = min(folds, sum(kinds.values()) or counts.total() // ranks)
+    # At least one: an elastic fold starts with fewer ranks than it would like.
+    at_once = min(folds, sum(kinds.values()) or counts.total() // ranks or 1)
     # A CPU of each GPU's share is left to decoding, and to a stream all that no rank can use.
     share = min(machine.cpus / machine.gpus for machine in machines if machine.gpus)
     used = int(min(FEED_CPUS, share - 1) if streamed else share - 1)

@@ -12,18 +12,18 @@ from handray.cluster.nodes import Question, alive, ask, reason
 
 def fetch_folder(path: str, storage: str, into: Path) -> None:
     """Copy a folder from the storage to this machine."""
-    ray.train.Checkpoint(path, _filesystem(storage)[0]).to_directory(str(into))
+    ray.train.Checkpoint(path, open_storage(storage)[0]).to_directory(str(into))
 
 
 def make_folder(storage: str) -> None:
     """Make the storage's folder; raises OSError or ValueError where that can't be done."""
-    filesystem, path = _filesystem(storage)
+    filesystem, path = open_storage(storage)
     filesystem.create_dir(path, recursive=True)
 
 
 def keep_file(file: Path, storage: str, name: str) -> None:
     """Copy a file of this machine to the storage; it is there as a whole or not at all."""
-    filesystem, path = _filesystem(storage)
+    filesystem, path = open_storage(storage)
     partial = f"{path}/{name}.partial"
     pyarrow.fs.copy_files(
         str(file),
@@ -36,7 +36,7 @@ def keep_file(file: Path, storage: str, name: str) -> None:
 
 def drop_file(storage: str, name: str) -> None:
     """Delete a file that ``keep_file`` kept, if there is one."""
-    filesystem, path = _filesystem(storage)
+    filesystem, path = open_storage(storage)
     if filesystem.get_file_info(f"{path}/{name}").type != pyarrow.fs.FileType.NotFound:
         filesystem.delete_file(f"{path}/{name}")
 
@@ -51,13 +51,13 @@ def try_write(storage: str) -> None:
 
 def drop_folder(storage: str) -> None:
     """Delete the storage's folder with all that is in it."""
-    filesystem, path = _filesystem(storage)
+    filesystem, path = open_storage(storage)
     filesystem.delete_dir(path)
 
 
 def fetch_file(storage: str, name: str, into: Path) -> bool:
     """Copy a file that ``keep_file`` kept to this machine; False where there is none."""
-    filesystem, path = _filesystem(storage)
+    filesystem, path = open_storage(storage)
     if filesystem.get_file_info(f"{path}/{name}").type == pyarrow.fs.FileType.NotFound:
         return False
     pyarrow.fs.copy_files(
@@ -110,7 +110,7 @@ def _exists(path: str) -> bool:
     return Path(path).exists()
 
 
-def _filesystem(storage: str) -> tuple[pyarrow.fs.FileSystem, str]:
+def open_storage(storage: str) -> tuple[pyarrow.fs.FileSystem, str]:
     """File system of an absolute path or URL, and the path in it."""
     if "://" in storage:
         filesystem, path = pyarrow.fs.FileSystem.from_uri(storage)

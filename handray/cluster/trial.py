@@ -14,7 +14,7 @@ import ray
 import ray.tune
 import torch
 
-from handray.cluster.fold import Decoded, FoldTask, FoldTraining, out_of_memory
+from handray.cluster.fold import Decoded, FoldTask, FoldTraining
 from handray.cluster.storage import fetch_file, keep_file
 from handray.config import Config, identity, replaced, short_hash
 from handray.reporting.trials import Trial, TrialRecord
@@ -65,14 +65,19 @@ def run_trial(settings: dict[str, Any], shared: Shared) -> None:
     config = replaced(shared.task.config, trial.changes)
     decoded = shared.decoded[config.data.size]
     task = replace(shared.task, fold=trial.fold, config=config, decoded=decoded)
-    try:
-        with tempfile.TemporaryDirectory(prefix="handray-trial-") as folder:
-            _Training(trial, task, shared.storage, Path(folder)).run()
-    except (TrainingFailureError, torch.OutOfMemoryError) as error:
-        no_room = isinstance(error, torch.OutOfMemoryError)
-        sentence = out_of_memory(config) if no_room else str(error)
-        ray.get(board.fail.remote(trial.name, sentence))
-        raise RuntimeError(sentence) from error
+    with tempfile.TemporaryDirectory(prefix="handray-trial-") as folder:
+        training = _Training(trial, task, shared.storage, Path(folder))
+        try:
+            training.run()
+            return
+        except TrainingFailureError as error:
+            sentence = str(error)
+        except torch.OutOfMemoryError:
+            sentence = ""
+        # Outside of the block, whose error holds the step's tensors.
+        sentence = sentence or training.training.out_of_memory()
+    ray.get(board.fail.remote(trial.name, sentence))
+    raise RuntimeError(sentence)
 
 
 class _Training:

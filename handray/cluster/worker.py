@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import ray.train
 import torch
+from ray.train import CheckpointConsistencyMode
 from ray.train.torch import get_device
 from torch import nn
 
-from handray.cluster.fold import FoldTask, FoldTraining, out_of_memory
+from handray.cluster.checkpoints import Checkpoints, seal
+from handray.cluster.fold import FoldTask, FoldTraining
+from handray.cluster.notice import SigtermWatch
 from handray.data.radiographs import Radiograph
 from handray.inference.levels import LEVELS, MIDDLE, write_levels
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
@@ -23,45 +26,99 @@ from handray.reporting.run_folder import BEST, HISTORY, LAST
 from handray.training.loop import TrainingFailureError
 from handray.training.pace import Pace
 from handray.training.ranks import Ranks
-from handray.training.state import TrainState, load_network, save_network
-from handray.whole_files import write_json
+from handray.training.state import TrainState, load_network, save_network, save_state
+from handray.whole_files import is_full, write_json
 
 
-def train_fold(task: FoldTask) -> None:
+def train_fold(task: FoldTask, storage: str) -> None:
     """Entry of each rank: train, keep checkpoints, predict."""
     if ray.get(task.board.failure.remote(task.fold)):
         return
     context = ray.train.get_context()
     ranks = Ranks(context.get_world_rank(), context.get_world_size(), get_device())
-    try:
-        with tempfile.TemporaryDirectory(prefix="handray-fold-") as folder:
-            Rank(task, ranks, Path(folder)).run()
-    except TrainingFailureError as failure:
-        ray.get(task.board.fail.remote(task.fold, str(failure)))
-    except torch.OutOfMemoryError:
-        ray.get(task.board.fail.remote(task.fold, out_of_memory(task.config)))
+    checkpoints = Checkpoints(storage, task.fold)
+    rank: Rank | None = None
+    with tempfile.TemporaryDirectory(prefix="handray-fold-") as folder:
+        try:
+            rank = Rank(task, ranks, Path(folder), checkpoints)
+            rank.run()
+            return
+        except TrainingFailureError as failure:
+            ray.get(task.board.fail.remote(task.fold, str(failure)))
+            return  # all ranks have met it
+        except torch.OutOfMemoryError:
+            sentence = "" if rank else "out of GPU memory: the network alone doesn't fit"
+        except Exception as error:
+            if not is_full(error):
+                raise
+            checkpoints.drop_unsealed()
+            sentence = (
+                f"no room for a checkpoint in {storage} or {tempfile.gettempdir()}; make room, "
+                "then the same command goes on"
+            )
+        if rank and not sentence:
+            # Outside of the block, whose error holds the step's tensors.
+            sentence = rank.training.out_of_memory()
+        ray.get(task.board.fail.remote(task.fold, sentence))
         if ranks.count > 1:
-            raise  # the other ranks wait for this one; started again, all see the failure
+            # The others wait for this one; started again, all see the failure.
+            raise RuntimeError(sentence)
 
 
 class Rank:
     """One process of a fold, and what it leaves in Ray Train's storage."""
 
-    def __init__(self, task: FoldTask, ranks: Ranks, folder: Path) -> None:
+    def __init__(
+        self, task: FoldTask, ranks: Ranks, folder: Path, checkpoints: Checkpoints
+    ) -> None:
         weights = None if task.weights is None else ray.get(task.weights)
         self.task, self.ranks, self.config, self.folder = task, ranks, task.config, folder
+        self.checkpoints = checkpoints
         self.training = FoldTraining(task, ranks, weights)
+        self.notices: set[int | None] = set()
+        """Deadlines of the machines' preemptions that the state was kept for."""
 
     def run(self) -> None:
         """Train from the last checkpoint or from the start, then predict by the best network."""
         state = self.training.state
-        if checkpoint := ray.train.get_checkpoint():
-            checkpoint.to_directory(str(self.folder))
-            saved = torch.load(self.folder / LAST, map_location="cpu", weights_only=True)
-            state.load_state_dict(saved)
-        self.training.fit(self._post, self._keep)
+        self._resume(state)
+        self.training.fit(self._post, self._keep, self._is_leaving)
         self._predict(state.average.model)
         self._report(state, {"steps": state.steps, "finished": True})
+
+    def _resume(self, state: TrainState) -> None:
+        """Become what the furthest whole checkpoint says, if there is one."""
+        name: str | None = None
+        complaints: list[str] = []
+        if not self.ranks.rank:
+            self.checkpoints.drop_unsealed()
+            name, complaints = self.checkpoints.fetch_furthest(self.folder)
+        name = self.ranks.gathered(name)[0]
+        if name is not None:
+            if self.ranks.rank:
+                self.checkpoints.fetch_file(name, LAST, self.folder)
+            saved = torch.load(self.folder / LAST, map_location="cpu", weights_only=True)
+            state.load_state_dict(saved)
+        going_on = f"going on from step {state.steps}" if name else "starting anew"
+        for complaint in complaints:
+            self._say(f"{complaint}; {going_on}")
+        if not self.ranks.rank and self.ranks.count < self.config.cluster.workers_per_fold:
+            planned = self.config.cluster.workers_per_fold
+            self._say(f"{self.ranks.count} of {planned} ranks; {going_on}")
+
+    def _say(self, sentence: str) -> None:
+        ray.get(self.task.board.say.remote(f"fold {self.task.fold}: {sentence}"))
+
+    def _is_leaving(self, looked: bool) -> bool:
+        """Whether this process was asked to end, or a machine of the fold soon will be."""
+        if SigtermWatch.heard.is_set():
+            return True
+        # All ranks look at once, which Ray asks for.
+        preemption = ray.train.get_preemption_info() if looked else None
+        if preemption is None or preemption.deadline_ms in self.notices:
+            return False
+        self.notices.add(preemption.deadline_ms)
+        return True
 
     def _post(self, _: TrainState, pace: Pace) -> None:
         if not self.ranks.rank:
@@ -72,6 +129,10 @@ class Rank:
             self._keep_best(state)
         ended = state.history[-1] if state.history and not state.step else None
         self._report(state, {"steps": state.steps, "record": ended})
+        if SigtermWatch.heard.is_set():
+            # Once Ray Train knows of the checkpoint.
+            ray.train.get_all_reported_checkpoints(CheckpointConsistencyMode.COMMITTED)
+            raise RuntimeError(f"SIGTERM: kept step {state.steps} and stopped")
 
     def _keep_best(self, state: TrainState) -> None:
         """Write the averaged network, on rank 0."""
@@ -122,8 +183,9 @@ class Rank:
         if self.ranks.rank:
             ray.train.report(metrics)
             return
-        torch.save(state.state_dict(), self.folder / LAST)
+        save_state(self.folder / LAST, state)
         write_json(self.folder / HISTORY, state.history)
+        seal(self.folder, state.steps)
         ray.train.report(metrics, ray.train.Checkpoint.from_directory(self.folder))
 
 

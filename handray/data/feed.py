@@ -42,9 +42,9 @@ class EpochFeed:
     seed: int
     batch: int
     """Images of a step over all ranks."""
+    columns: NDArray[np.int64]
+    """Columns of a step's batch that this rank sees, in its order."""
     passes: int
-    rank: int
-    ranks: int
     threads: int
 
     @cached_property
@@ -55,8 +55,8 @@ class EpochFeed:
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[Sample]]:
         """This rank's samples of each step from ``start`` on, in order, augmented in threads."""
         order = epoch_order(self.seed, epoch, len(self.rows), self.batch, self.passes)
-        places = np.arange(order.size).reshape(order.shape)[start:, self.rank :: self.ranks]
-        mine = order[start:, self.rank :: self.ranks].ravel()
+        places = np.arange(order.size).reshape(order.shape)[start:, self.columns]
+        mine = order[start:, self.columns].ravel()
         samples = self.source.samples(self.rows[mine].tolist())
         # A row that an epoch visits twice is another sample each time.
         visits = (places // len(self.rows)).ravel().tolist()
@@ -66,7 +66,7 @@ class EpochFeed:
             seed = (self.seed, epoch, visit, sample.row)
             return Sample(sample.row, *self.augment(sample.image_HW, sample.planes_HWP, seed))
 
-        share = self.batch // self.ranks
+        share = len(self.columns)
         jobs = zip(samples, visits, strict=True)
         ready = ordered_map(augmented, jobs, self.threads, ahead=2 * share + self.threads)
         while batch := list(islice(ready, share)):

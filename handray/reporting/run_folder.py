@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from handray.whole_files import check_writable, nearest, write_json
 
@@ -34,10 +34,13 @@ class RunFolder:
             facts: plain types that decide what is learnt.
 
         Raises:
-            ValueError: it is another config's or other data's; names the keys that differ.
+            ValueError: another process trains this run; or it is another config's or other data's,
+                with the keys that differ.
             OSError: nothing can be written there.
 
         """
+        if (self.path / ".lock").exists():
+            self._lock().close()
         config = self.path / "config.json"
         if config.exists():
             known, fresh = read_json(config), json.loads(json.dumps(facts))
@@ -70,16 +73,22 @@ class RunFolder:
 
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.path / ".lock").open("w")
+        self._held = self._lock()
+        if not (self.path / "config.json").exists():
+            write_json(self.path / "config.json", facts)
+
+    def _lock(self) -> TextIO:
+        """The folder's lock, held until it is closed; ValueError where another process has it."""
+        file = (self.path / ".lock").open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            file.close()
             raise ValueError(
                 f"run {self.name} is being trained already, by another process on {self.path}; "
                 "wait for it, or take another --name"
             ) from None
-        if not (self.path / "config.json").exists():
-            write_json(self.path / "config.json", facts)
+        return file
 
     def notes(self) -> dict[str, Any]:
         """Return what an earlier start of this run wrote down with ``note``."""
@@ -115,7 +124,11 @@ class RunFolder:
         partial = self.path / f"fold{number}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        fetch(partial)
+        try:
+            fetch(partial)
+        except BaseException:  # a full disk, say, needs the room
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         partial.rename(self.fold(number))
 
 

@@ -4,17 +4,20 @@ import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the outbox tries for longer
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the farewell has it
 
 from mlflow import MlflowClient
@@ -24,9 +27,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
 from handray.inference.submission import json_beside, levels_beside
+from handray.reporting.outbox import Outbox
 from handray.reporting.run_folder import BEST, REPORT, RUNS, RunFolder
 
 EXPERIMENT = "handray"
+PATIENCE = 60.0
+"""Seconds that the end of a job waits for a server that is away."""
+FINAL_CODES = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED")
 CURVES = ("loss", "dice", "lr", "images_per_s", "wait_share")
 
 
@@ -36,13 +43,18 @@ def tracking_uri() -> str:
 
 
 class Tracker:
-    """The MLflow runs of one training; made again for the same run ids, it goes on in them."""
+    """The MLflow runs of one training; made again for the same run ids, it goes on in them.
+
+    Runs are started at once, or it raises; all else is sent by a thread, and kept while the server
+    is away, so that nothing waits for it but ``settle``.
+    """
 
     def __init__(self, home: RunFolder) -> None:
         """Open the tracking store; ``home`` names the runs and remembers their ids."""
         self.uri, self.home = tracking_uri(), home
         self.client, self.experiment = _open()
         self.ids: dict[str, str] = home.notes().get("mlflow", {})
+        self.outbox = Outbox(f"MLflow at {self.uri}", _is_final, pause=5)
 
     def start(self, key: str, facts: dict[str, Any], tags: dict[str, str]) -> str:
         """Start or reopen the run ``parent`` or a child of it, such as ``fold0``; its id."""
@@ -62,40 +74,56 @@ class Tracker:
 
     def log_epochs(self, key: str, records: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
         """Add epochs to a fold's curves, with a Dice curve a class; those known are left out."""
-        run = self.ids[key]
-        known = {metric.step for metric in self.client.get_metric_history(run, "dice")}
-        metrics = []
-        for record in records:
-            if record["epoch"] in known:
-                continue
-            values = {curve: record[curve] for curve in CURVES}
-            by_class = zip(names, record["class_dice"], strict=True)
-            values |= {f"dice_of/{name}": dice for name, dice in by_class}
-            now, step = int(1000 * time.time()), record["epoch"]
-            metrics += [Metric(k, float(v), now, step) for k, v in values.items()]
-        # MLflow takes at most 1000 metrics at once.
-        for start in range(0, len(metrics), 1000):
-            self.client.log_batch(run, metrics=metrics[start : start + 1000])
+        run, now = self.ids[key], int(1000 * time.time())
+
+        def send() -> None:
+            known = {metric.step for metric in self.client.get_metric_history(run, "dice")}
+            for record in records:
+                if record["epoch"] in known:
+                    continue
+                by_class = zip(names, record["class_dice"], strict=True)
+                values = {f"dice_of/{name}": dice for name, dice in by_class}
+                # Dice comes last: an epoch that has it is there as a whole.
+                values |= {curve: record[curve] for curve in sorted(CURVES, key="dice".__eq__)}
+                metrics = [Metric(k, float(v), now, record["epoch"]) for k, v in values.items()]
+                # MLflow takes at most 1000 metrics at once.
+                for start in range(0, len(metrics), 1000):
+                    self.client.log_batch(run, metrics=metrics[start : start + 1000])
+
+        self.outbox.put(f"curves of {key}", send)
 
     def log_numbers(self, key: str, numbers: dict[str, float]) -> None:
         """Add final numbers to a run."""
         now = int(1000 * time.time())
         metrics = [Metric(name, value, now, 0) for name, value in numbers.items()]
-        self.client.log_batch(self.ids[key], metrics=metrics)
+        run = self.ids[key]
+        self.outbox.put(f"Dice of {key}", lambda: self.client.log_batch(run, metrics=metrics))
 
     def log_files(self, key: str, files: Sequence[Path]) -> None:
-        """Copy files to a run's artifacts under their own names."""
+        """Copy files, which must stay where they are, to a run's artifacts under their names."""
         for file in files:
-            self.client.log_artifact(self.ids[key], str(file))
+            send = partial(self.client.log_artifact, self.ids[key], str(file))
+            self.outbox.put(f"files of {key}", send)
 
     def log_json(self, key: str, name: str, content: dict[str, Any]) -> None:
         """Keep plain types among a run's artifacts."""
-        self.client.log_dict(self.ids[key], content, name)
+        send = partial(self.client.log_dict, self.ids[key], content, name)
+        self.outbox.put(f"files of {key}", send)
 
     def end(self, keys: Sequence[str], status: str) -> None:
         """Close runs as FINISHED, FAILED or KILLED."""
         for key in keys:
-            self.client.set_terminated(self.ids[key], status)
+            send = partial(self.client.set_terminated, self.ids[key], status)
+            self.outbox.put(f"the end of {key}", send)
+
+    def settle(self, patience: float = PATIENCE) -> None:
+        """Wait until all is sent; say what is lost where the server stays silent for so long."""
+        if lost := self.outbox.settle(patience):
+            print(
+                f"warning: {self.uri} has not got {', '.join(lost)}; all of it is in "
+                f"{self.home.path}",
+                file=sys.stderr,
+            )
 
     def is_finished(self, key: str) -> bool:
         """Whether a run was ended as FINISHED, by this process or an earlier one."""
@@ -107,6 +135,11 @@ class Tracker:
         with suppress(MlflowException):
             return self.client.get_run(run).info.lifecycle_stage == "active"
         return False
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether MLflow's answer would be the same another time."""
+    return isinstance(error, MlflowException) and error.error_code in FINAL_CODES
 
 
 def check_tracking(uri: str | None = None) -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from handray.reporting.run_folder import RunFolder
-from handray.reporting.tracking import Tracker, start_tracking
+from handray.reporting.tracking import PATIENCE, Tracker, start_tracking
 from handray.reporting.trials import TRIALS, TrialRecord, load_records
 
 
@@ -39,6 +39,7 @@ def ending(tracker: Tracker) -> Iterator[dict[str, str]]:
         raise
     finally:
         tracker.end(["parent"], status)
+        tracker.settle(patience=5 if status == "KILLED" else PATIENCE)
 
 
 def track_trials(

@@ -47,6 +47,9 @@ class Surroundings:
     """Told after every step; must be quick."""
     checkpoint: Callable[[TrainState, bool], None]
     """Keeps the state; told whether the epoch that just ended is the best so far."""
+    is_leaving: Callable[[bool], bool] = lambda _looked: False
+    """Whether this rank or its machine is about to go, so that the state must be kept now; asked
+    after every step, and told whether all ranks have just looked at the clock."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def _train_epoch(state: TrainState, learner: Learner, world: Surroundings, pace:
     """Run the epoch under way to its end, or until the minutes are over."""
     config, ranks = learner.config, learner.ranks
     saved_at = pace.seconds
-    unchecked: tuple[Tensor, Batch] | None = None
+    unread: tuple[Tensor, Batch] | None = None
     batches = world.batches(state.epoch, state.step)
     dice_by_epoch = [record["dice"] for record in state.history]
     for _ in itertools.count():
@@ -135,25 +138,32 @@ def _train_epoch(state: TrainState, learner: Learner, world: Surroundings, pace:
             break
         state.waited += time.monotonic() - started
         rate = learning_rate(pace.progress(state.steps), config.optim, dice_by_epoch)
-        loss = ranks.mean(_step(state, learner, batch, rate))
-        # Checked one step late: the device works on this step while the last one's loss is read.
-        state.loss_sum += _finite(unchecked, state, ranks)
-        unchecked = loss, batch
+        loss = _step(state, learner, batch, rate)
+        looked = pace.stepped(state.steps + 1)
+        word = torch.stack([loss, loss.new_full((), world.is_leaving(looked))])
+        # Read one step late: the device works on this step while the last one's word is read.
+        is_leaving = _read(unread, state, ranks)
+        unread = ranks.mean(word), batch
         state.step, state.steps = state.step + 1, state.steps + 1
-        looked = pace.stepped(state.steps)
         state.worked += time.monotonic() - started
         world.progress(state, pace)
         if config.train.minutes and pace.progress(state.steps) >= 1:
             break
         is_due = looked and pace.seconds - saved_at > 60 * config.cluster.checkpoint_minutes
-        if is_due and state.step < world.steps_an_epoch:
-            state.loss_sum += _finite(unchecked, state, ranks)
-            unchecked = None
-            state.seconds = pace.now()
-            world.checkpoint(state, False)
-            pace.look(state.steps)
+        if is_leaving or (is_due and state.step < world.steps_an_epoch):
+            _read(unread, state, ranks)
+            unread = None
+            _keep(state, world, pace)
             saved_at = pace.seconds
-    state.loss_sum += _finite(unchecked, state, ranks)
+    if _read(unread, state, ranks):
+        _keep(state, world, pace)
+
+
+def _keep(state: TrainState, world: Surroundings, pace: Pace) -> None:
+    """Keep the state within an epoch."""
+    state.seconds = pace.now()
+    world.checkpoint(state, False)
+    pace.look(state.steps)
 
 
 def _step(state: TrainState, learner: Learner, batch: Batch, rate: float) -> Tensor:
@@ -162,18 +172,21 @@ def _step(state: TrainState, learner: Learner, batch: Batch, rate: float) -> Ten
     seed = config.train.seed, state.steps, ranks.rank
     torch.manual_seed(_seed(*seed))
     state.model.train()
-    parts = config.train.accumulate
+    rounds = -(-config.parts // ranks.count)
     mix = Mix(1.0, batch)
     if config.data.mixup:
         mix = draw_mix(batch, config.data.mixup, seed)
     total = torch.zeros((), device=ranks.device)
-    pairs = zip(batch.parts(parts), mix.partners.parts(parts), strict=True)
-    for number, (part, partner) in enumerate(pairs, start=1):
-        # Gradients are summed over ranks once a step, in the last part's backward pass.
+    pairs = zip(batch.parts(rounds), mix.partners.parts(rounds), strict=True)
+    for number, (part, partner) in enumerate(pairs):
+        # Gradients are averaged over ranks once a step, in the last part's backward pass.
         parallel = learner.parallel
-        keep = isinstance(parallel, DistributedDataParallel) and number < parts
+        keep = isinstance(parallel, DistributedDataParallel) and number < rounds - 1
+        # Fewer ranks than planned may have the last round filled up: see rank_columns.
+        counts = number * ranks.count + ranks.rank < config.parts
+        share = ranks.count / config.parts if counts else 0.0
         with parallel.no_sync() if keep else nullcontext():  # type: ignore[operator]
-            loss = _loss(learner, part, partner, mix.own) / parts
+            loss = _loss(learner, part, partner, mix.own) * share
             state.scaler.scale(loss).backward()
             total += loss.detach()
     state.scaler.unscale_(state.optimizer)
@@ -210,12 +223,12 @@ def _seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
 
 
-def _finite(unchecked: tuple[Tensor, Batch] | None, state: TrainState, ranks: Ranks) -> float:
-    """Mean loss over all ranks as a number, 0 where there is none to check."""
-    if unchecked is None:
-        return 0.0
-    loss, batch = unchecked
-    value = float(loss)
+def _read(unread: tuple[Tensor, Batch] | None, state: TrainState, ranks: Ranks) -> bool:
+    """Add a step's mean loss over all ranks to the epoch's; whether any rank is leaving."""
+    if unread is None:
+        return False
+    word, batch = unread
+    value, leaving = word.tolist()
     if not math.isfinite(value):
         names = [name for part in ranks.gathered(batch.names) for name in part]
         raise TrainingFailureError(
@@ -223,4 +236,5 @@ def _finite(unchecked: tuple[Tensor, Batch] | None, state: TrainState, ranks: Ra
             f"{', '.join(names)}): look at these images, or try half the --lr "
             f"({state.optimizer.param_groups[0]['lr']:.2g} now) or --precision fp32"
         )
-    return value
+    state.loss_sum += value
+    return bool(leaving)

@@ -6,7 +6,7 @@ from handray.config import TrainConfig
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState
 
-LOOK_SECONDS = 20.0
+LOOK_SECONDS = 5.0
 """Wall time between two looks at rank 0's clock: a look stalls a GPU, so not every step has one."""
 
 

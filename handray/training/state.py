@@ -84,8 +84,19 @@ def save_network(path: Path, model: nn.Module, about: dict[str, Any]) -> None:
         about: plain facts (config, class names, mean, std, size), kept as JSON inside.
 
     """
+    _save(path, {"weights": model.state_dict(), "about": json.dumps(about)})
+
+
+def save_state(path: Path, state: TrainState) -> None:
+    """Write all that a training needs to go on, under another name first."""
+    _save(path, state.state_dict())
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
-    torch.save({"weights": model.state_dict(), "about": json.dumps(about)}, partial)
+    # A file opened here: torch's own hides why a write failed, such as a full disk.
+    with partial.open("wb") as file:
+        torch.save(content, file)
     partial.replace(path)
 
 

@@ -52,6 +52,14 @@ def test_more_ranks_than_gpus_are_refused():
         plan(ClusterConfig(workers_per_fold=8), 5, False, [Machine(40, 4)])
 
 
+def test_elastic_folds_may_have_fewer_gpus_than_ranks_but_not_fewer_than_they_go_on_with():
+    shares = plan(ClusterConfig(workers_per_fold=8, elastic=4), 5, False, [Machine(40, 4)])
+    assert (shares.at_once, shares.ranks, shares.elastic) == (1, 8, 4)
+    assert shares.fits([Machine(40, 4)])
+    with pytest.raises(ValueError, match="--workers-per-fold 8: the cluster has only 4 GPUs"):
+        plan(ClusterConfig(workers_per_fold=8, elastic=5), 5, False, [Machine(40, 4)])
+
+
 def test_ranks_of_one_fold_have_one_kind_of_gpu():
     pairs = plan(ClusterConfig(workers_per_fold=2), 9, False, [*V100S, *T4S])
     assert (pairs.kinds, pairs.at_once) == ({"V100": 4, "T4": 1}, 5)

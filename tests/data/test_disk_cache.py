@@ -302,7 +302,8 @@ def test_training_draws_the_same_batches_as_from_memory(one_ray, filled, phantom
     mapped, images, decoded = opened(filled, phantoms)
     assert decoded == []
     for source in (mapped, cache_rows(images, Frame(SIZE, 29))):
-        feed = EpochFeed(source, np.arange(13), Augment("elastic+flip", SIZE), 3, 4, 1, 0, 1, 2)
+        augment = Augment("elastic+flip", SIZE)
+        feed = EpochFeed(source, np.arange(13), augment, 3, 4, np.arange(4), passes=1, threads=2)
         first = [sample for step in feed.batches(epoch=0) for sample in step]
         if source is mapped:
             ours = first

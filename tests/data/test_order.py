@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from handray.data.order import epoch_order, rank_rows
+from handray.data.order import epoch_order, rank_columns, rank_rows
 
 
 def counts(order, rows):
@@ -58,13 +58,21 @@ def test_another_seed_or_epoch_gives_another_order(seed, epoch):
     assert (epoch_order(5, 7, 100, 8) != epoch_order(seed, epoch, 100, 8)).any()
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_a_steps_samples_do_not_depend_on_the_number_of_ranks(ranks):
-    order = epoch_order(seed=1, epoch=0, rows=16, global_batch=8)
-    shares = [order[:, rank::ranks] for rank in range(ranks)]
-    joined = np.concatenate(shares, axis=1)
-    assert (np.sort(joined, axis=1) == np.sort(order, axis=1)).all()
-    assert {share.shape for share in shares} == {(2, 8 // ranks)}
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_with_as_many_ranks_as_planned_each_has_every_nth_column(accumulate):
+    shares = [rank_columns(8, 4, accumulate, rank, ranks=4).tolist() for rank in range(4)]
+    assert shares == [[0, 4], [1, 5], [2, 6], [3, 7]]
+
+
+def test_fewer_ranks_than_planned_work_through_the_same_parts():
+    # Planned: ranks 0 and 1, two parts each: [0, 2], [1, 3], [4, 6], [5, 7].
+    assert rank_columns(8, 2, 2, rank=0, ranks=1).tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+
+
+def test_where_parts_do_not_come_out_even_the_last_round_repeats_the_first_ones():
+    # Four parts of one image over three ranks: part 3 in the second round, then parts 0 and 1.
+    shares = [rank_columns(4, 4, 1, rank, ranks=3).tolist() for rank in range(3)]
+    assert shares == [[0, 3], [1, 0], [2, 1]]
 
 
 @pytest.mark.parametrize(

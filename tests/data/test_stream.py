@@ -100,7 +100,8 @@ def feed(source, rank: int, ranks: int, **other) -> EpochFeed:
         "passes": 2,
         "threads": 2,
     }
-    return EpochFeed(**(settings | other), rank=rank, ranks=ranks)
+    columns = np.arange(settings["batch"])[rank::ranks]
+    return EpochFeed(**(settings | other), columns=columns)
 
 
 def test_ranks_get_equal_full_batches_whose_union_is_the_single_ranks(cached):

@@ -68,6 +68,7 @@ def tracker(folder):
     home.note(weights="none")
     tracker = start_tracking(home, {}, {f"fold{fold}": {"fold": fold} for fold in (0, 1)})
     tracker.log_files("fold0", [untrained(folder / "best.pt")])
+    tracker.settle()
     (folder / "best.pt").unlink()
     return tracker
 

@@ -37,11 +37,13 @@ def test_a_second_start_goes_on_in_the_same_runs_and_logs_no_epoch_twice(home, t
         home, {"optim.lr": 0.1}, children={f"fold{n}": {"fold": n} for n in (0, 1)}
     )
     first.log_epochs("fold0", [record(1)], NAMES)
+    first.settle()
     second = start_tracking(
         RunFolder("mine"), {"optim.lr": 0.1}, children={f"fold{n}": {"fold": n} for n in (0, 1)}
     )
     assert second.ids == first.ids
     second.log_epochs("fold0", [record(1), record(2)], NAMES)
+    second.settle()
     client = MlflowClient(tracking_uri=tracking_uri())
     history = client.get_metric_history(first.ids["fold0"], "dice_of/Ulna")
     assert [(metric.step, metric.value) for metric in history] == [(1, 0.8), (2, 0.8)]
@@ -81,6 +83,7 @@ def test_a_submission_comes_back_with_its_json(home, tmp_path):
     for file in files:
         file.write_text(file.name)
     tracker.log_files("fold0", files)
+    tracker.settle()
     into = tmp_path / "into"
     into.mkdir()
     assert download_submission(tracker.ids["fold0"], into).read_text() == "output.csv"

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from handray.config import Config, replaced
+from handray.data.order import rank_columns
 from handray.masks.planes import pack, unpack
 from handray.training.batch import Batch, Normalisation
 from handray.training.loop import Learner, Surroundings, TrainingFailureError, _loss, fit
@@ -86,8 +87,10 @@ class Run:
     def batches(self, epoch, start):
         for step in range(start, STEPS):
             whole = batch(epoch, step)
-            mine = slice(self.ranks.rank, None, self.ranks.count)
-            yield Batch(whole.names[mine], whole.image_BHW[mine], whole.planes_BHWP[mine])
+            planned, accumulate = self.config.cluster.workers_per_fold, self.config.train.accumulate
+            yield whole.take(
+                rank_columns(4, planned, accumulate, self.ranks.rank, self.ranks.count)
+            )
 
     def checkpoint(self, state, is_best):
         self.checkpoints.append({"is_best": is_best, **copy.deepcopy(state.state_dict())})
@@ -165,6 +168,22 @@ def test_going_on_in_the_middle_of_an_epoch_changes_nothing(monkeypatch):
     assert resumed.state.history[1]["loss"] == pytest.approx(unbroken.state.history[1]["loss"])
 
 
+@pytest.mark.parametrize("at", [6, 2 * STEPS])
+def test_a_rank_that_is_leaving_has_the_state_kept_a_step_later_and_changes_nothing(at):
+    unbroken = Run().fit()
+    asked = iter(range(1, 100))
+    told = Run().fit(is_leaving=lambda _looked: next(asked) == at)
+    kept = next(c for c in told.checkpoints if c["step"])
+    assert kept["steps"] == (7 if at == 6 else at), "before the validation, after the last step"
+    assert torch.equal(weights(unbroken.model), weights(told.model))
+    resumed = Run()
+    resumed.state.load_state_dict(kept)
+    resumed.fit()
+    assert torch.equal(weights(unbroken.model), weights(resumed.model))
+    losses = [[r["loss"] for r in run.state.history] for run in (unbroken, resumed)]
+    assert losses[0] == pytest.approx(losses[1])
+
+
 def test_accumulated_parts_make_the_same_step_as_the_whole_batch():
     whole = Run().fit()
     parts = Run(config=replaced(CONFIG, {"train.accumulate": 4})).fit()
@@ -240,9 +259,10 @@ def test_a_network_comes_back_with_its_facts(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["best.pt"]
 
 
-def _two_ranks(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", f"file://{folder}/meet", world_size=2, rank=rank)
-    run = Run(ranks=Ranks(rank, 2)).fit()
+def _one_of_ranks(rank: int, ranks: int, planned: int, folder: str) -> None:
+    dist.init_process_group("gloo", f"file://{folder}/meet", world_size=ranks, rank=rank)
+    changes = {"cluster.workers_per_fold": planned, "train.accumulate": 1}
+    run = Run(config=replaced(CONFIG, changes), ranks=Ranks(rank, ranks)).fit()
     assert run.learner.ranks.agreed(float(rank)) == 0.0
     if rank == 0:
         curve = [record["loss"] for record in run.state.history]
@@ -251,9 +271,10 @@ def _two_ranks(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_two_ranks_learn_what_one_rank_with_the_whole_batch_learns(tmp_path):
+@pytest.mark.parametrize(("ranks", "planned"), [(2, 2), (3, 4)])
+def test_ranks_learn_what_one_rank_with_the_whole_batch_learns(ranks, planned, tmp_path):
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    mp.spawn(_two_ranks, (str(tmp_path),), nprocs=2)
+    mp.spawn(_one_of_ranks, (ranks, planned, str(tmp_path)), nprocs=ranks)
     two, one = torch.load(tmp_path / "result.pt"), Run().fit()
     assert two["curve"] == pytest.approx([r["loss"] for r in one.state.history], rel=1e-5)
     assert torch.allclose(two["weights"], weights(one.model), atol=1e-5)

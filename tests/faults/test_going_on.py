@@ -1,15 +1,10 @@
-"""Jobs that are killed, stopped or fail, and go on: `make faults`.
-
-Each kill is a real one, of real processes; each start of Ray takes its time.
-"""
+"""Whole jobs that are killed or fail, and go on."""
 
 import json
 import os
 import signal
 from pathlib import Path
 
-import pytest
-import torch
 from processes import (
     SMALL_ABLATION,
     SMALL_SEARCH,
@@ -20,8 +15,6 @@ from processes import (
     wait_for,
     workers,
 )
-
-pytestmark = pytest.mark.faults
 
 
 def kill_all(process) -> None:
@@ -84,21 +77,6 @@ def test_one_fold_is_trained_alone_and_the_same_command_adds_the_others(phantoms
     assert code == 0, output
     assert times(first) == first, "not trained again"
     assert (home / "summary.json").exists()
-
-
-def test_ctrl_c_leaves_a_run_that_goes_on_and_streaming_trains(phantoms, tmp_path):
-    arguments = [*SMALL_TRAINING, "--minutes", 60, "--feed", "streamed", "--data", phantoms]
-    process = start("train_kfold.py", *arguments, folder=tmp_path)
-    storage = tmp_path / "runs/small/ray"
-    wait_for(lambda: any(storage.glob("fold0/checkpoint_*/last.pt")), process)
-    os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted; the same command goes on" in output
-    assert "Traceback" not in output
-    last = max(storage.glob("fold0/checkpoint_*/last.pt"), key=lambda path: path.stat().st_mtime)
-    assert torch.load(last, weights_only=True)["epoch"] >= 1
-    assert {run.info.status for run in mlflow_runs(tmp_path)[1]} == {"KILLED"}
 
 
 def test_a_loss_that_explodes_fails_the_folds_with_a_sentence_and_none_counts_as_finished(
