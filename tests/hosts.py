@@ -42,6 +42,7 @@ mount --bind $2/$1 /mnt/home
 mount --bind $2/shared /mnt/handray
 mount --bind $2/passwd /etc/passwd
 mount --bind $2/meminfo /proc/meminfo
+mount -t tmpfs tmpfs /sys/fs/cgroup
 mount --bind $3 /mnt/packages
 mount --bind $4 /mnt/checkout
 mount -t tmpfs tmpfs /run
