@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).parents[1] / "share_a_cluster.py"
 def report() -> dict:
     known = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     done = subprocess.run(
-        [sys.executable, str(SCRIPT)], env=known, capture_output=True, text=True, timeout=400
+        [sys.executable, str(SCRIPT)], env=known, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
