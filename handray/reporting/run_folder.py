@@ -26,6 +26,7 @@ class RunFolder:
             raise ValueError(f"--name {name}: a run's name can't be empty or hold a slash")
         self.name = name
         self.path = (Path(RUNS) / name).absolute()
+        self._held: TextIO | None = None
 
     def check(self, facts: dict[str, Any]) -> None:
         """See that the folder is free or this run's own, and that files can be written there.
@@ -39,7 +40,7 @@ class RunFolder:
             OSError: nothing can be written there.
 
         """
-        if (self.path / ".lock").exists():
+        if self._held is None and (self.path / ".lock").exists():
             self._lock().close()
         config = self.path / "config.json"
         if config.exists():

@@ -23,7 +23,7 @@ def test_looking_at_a_run_writes_nothing(home, tmp_path):
 
 def test_the_same_facts_go_on_and_others_are_refused_by_name(home):
     home.claim(FACTS)
-    RunFolder("mine").check(dict(FACTS))
+    home.check(dict(FACTS))
     with pytest.raises(ValueError, match=r"other data \(optim.lr was 0.1, now 0.2\)"):
         home.check({**FACTS, "optim.lr": 0.2})
     with pytest.raises(ValueError, match=r"classes was None, now 3"):
@@ -48,6 +48,8 @@ def test_two_processes_cannot_train_one_run(home):
     home.claim(FACTS)
     with pytest.raises(ValueError, match="run mine is being trained already"):
         RunFolder("mine").claim(FACTS)
+    with pytest.raises(ValueError, match="run mine is being trained already"):
+        RunFolder("mine").check(FACTS)
 
 
 def test_a_fold_appears_as_a_whole_or_not_at_all(home):
