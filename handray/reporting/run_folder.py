@@ -80,7 +80,7 @@ class RunFolder:
 
     def _lock(self) -> TextIO:
         """The folder's lock, held until it is closed; ValueError where another process has it."""
-        file = (self.path / ".lock").open("w")
+        file = (self.path / ".lock").open("a")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
