@@ -89,7 +89,10 @@ def test_metrics_wait_for_a_server_that_comes_back_and_what_is_lost_is_named(
     assert process.returncode == 0, output
     assert output.count(f"warning: MLflow at {server.uri} takes nothing") == 2
     assert output.count(f"MLflow at {server.uri} is back after ") == 1
-    lost = "curves of fold0, Dice of fold0, files of fold0, the end of fold0, the end of parent"
+    lost = (
+        "curves of fold0, Dice of fold0, files of fold0, the end of fold0, files of parent, "
+        "the end of parent"
+    )
     assert f"warning: {server.uri} has not got {lost}; all of it is in {training.home}" in output
     assert "Traceback" not in output
     assert result(training.home) == undisturbed
