@@ -98,6 +98,10 @@ def train(shares: Plan, address: str) -> dict:
             time.sleep(0.5)
         time.sleep(9)  # more than the four times two seconds after which a fold asks what is left
         asked.update(demands(address))
+        limit = time.monotonic() + 60  # between two tries a fold asks for nothing
+        while len(asked["groups"]) < shares.at_once and time.monotonic() < limit:
+            time.sleep(0.1)
+            asked.update(demands(address))
         asked["before"] = ray.get(roll.seen.remote())
         remove_placement_group(others)
 
