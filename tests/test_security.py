@@ -18,7 +18,11 @@ from handray.reporting.tracking import download_checkpoint, download_submission
 
 CODE = [*modules(), *sorted((TOP / "benchmarks").glob("*.py"))]
 # What a process of the same job has made, in memory.
-PICKLES = {"handray/data/stream.py", "handray/cluster/predict_all.py"}
+PICKLES = {
+    "handray/cluster/image_work.py",
+    "handray/data/stream.py",
+    "handray/cluster/predict_all.py",
+}
 SHELLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
 CODE_OF_DATA = {"eval", "exec", "compile", "yaml.load", "pandas.read_pickle", "pd.read_pickle"}
 

@@ -4,7 +4,6 @@ import logging
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 import urllib.error
@@ -25,8 +24,10 @@ from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from handray.cli import masked
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
 from handray.inference.submission import json_beside, levels_beside
+from handray.reporting.console import warn
 from handray.reporting.outbox import Outbox
 from handray.reporting.run_folder import BEST, REPORT, RUNS, RunFolder
 
@@ -54,7 +55,7 @@ class Tracker:
         self.uri, self.home = tracking_uri(), home
         self.client, self.experiment = _open()
         self.ids: dict[str, str] = home.notes().get("mlflow", {})
-        self.outbox = Outbox(f"MLflow at {self.uri}", _is_final, pause=5)
+        self.outbox = Outbox(masked(f"MLflow at {self.uri}"), _is_final, pause=5)
 
     def start(self, key: str, facts: dict[str, Any], tags: dict[str, str]) -> str:
         """Start or reopen the run ``parent`` or a child of it, such as ``fold0``; its id."""
@@ -119,11 +120,7 @@ class Tracker:
     def settle(self, patience: float = PATIENCE) -> None:
         """Wait until all is sent; say what is lost where the server stays silent for so long."""
         if lost := self.outbox.settle(patience):
-            print(
-                f"warning: {self.uri} has not got {', '.join(lost)}; all of it is in "
-                f"{self.home.path}",
-                file=sys.stderr,
-            )
+            warn(f"{self.uri} has not got {', '.join(lost)}; all of it is in {self.home.path}")
 
     def is_finished(self, key: str) -> bool:
         """Whether a run was ended as FINISHED, by this process or an earlier one."""

@@ -111,6 +111,7 @@ def test_results_are_what_a_run_has_of_its_two_csvs(home, tmp_path):
     for file in files:
         file.write_text(file.name)
     tracker.log_files("fold0", files)
+    tracker.settle()
     assert download_results(tracker.ids["fold0"], into) == [into / "oof.csv"]
     assert sorted(path.name for path in into.iterdir()) == ["oof.csv", "oof.json"]
     with pytest.raises(ValueError, match=r"\(mine-fold1\) has no output.csv"):
@@ -122,6 +123,7 @@ def test_finished_runs_are_listed_by_name_those_of_folds_apart(home, tmp_path):
     assert not (tmp_path / "runs/mlflow.db").exists()
     tracker = start_tracking(home, {}, children={"fold0": {"fold": 0}, "fold1": {"fold": 1}})
     tracker.end(["parent", "fold1"], "FINISHED")
+    tracker.settle()
     assert finished_runs(parts=False) == {tracker.ids["parent"]: "mine"}
     assert finished_runs(parts=True) == {tracker.ids["fold1"]: "mine-fold1"}
     assert run_name(tracker.ids["fold1"]) == "mine-fold1"
