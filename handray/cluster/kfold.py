@@ -30,10 +30,6 @@ SENTENCES = {
     "No space left on device": (
         "no room for a checkpoint; make room, then the same command goes on"
     ),
-    "WorkerGroupStartupTimeoutError": (
-        "its ranks found no machine for minutes; bring back those that are lost, or go on with "
-        "fewer ranks by --elastic"
-    ),
     "actor is dead": f"its workers died {RESTARTS + 1} times; see why with -v",
 }
 """What errors of Ray Train mean, by a part of their text."""

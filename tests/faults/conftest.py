@@ -1,14 +1,13 @@
 """One training without a fault, which those with one are held against, and the table of faults."""
 
-import csv
 import json
 import os
 import signal
 from contextlib import suppress
-from datetime import date
 from pathlib import Path
 
 import pytest
+from fault_table import keep, row
 from faulty import Faulty
 
 
@@ -52,26 +51,7 @@ def result(home: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="session")
 def table():
-    """Rows for the table of faults; they replace those of the same fault in HANDRAY_FAULTS."""
-    rows: dict[str, dict[str, str]] = {}
-
-    def add(fault: str, outcome: str, seconds: float | None = None) -> None:
-        lost = "" if seconds is None else f"{seconds:.0f}"
-        rows[fault] = {"fault": fault, "what happened": outcome, "seconds lost": lost}
-        rows[fault] |= {"date": date.today().isoformat(), "machine": machine()}
-
-    yield add
-    if "HANDRAY_FAULTS" in os.environ and rows:
-        path = Path(os.environ["HANDRAY_FAULTS"])
-        known = csv.DictReader(path.read_text().splitlines()) if path.exists() else []
-        merged = {row["fault"]: row for row in known} | rows
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, [*next(iter(rows.values()))], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(merged.values())
-
-
-def machine() -> str:
-    about = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next((line.split(":")[1].strip() for line in about if "model name" in line), "CPU")
-    return f"{os.cpu_count()} cores, {name}"
+    """Adds a row to the table of faults; see fault_table."""
+    rows = []
+    yield lambda *about: rows.append(row(*about))
+    keep(rows)

@@ -50,7 +50,8 @@ def test_a_fold_waits_for_a_lost_node_and_ends_with_a_sentence_where_it_stays_aw
     cluster.remove_node(node, allow_graceful=False)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, output
-    assert "error: fold 0: its ranks found no machine for minutes; bring back those" in output
+    assert "error: fold 0: the cluster no longer has 2 x {'CPU': " in output
+    assert "the same command goes on once the lost machines are back" in output
     again = time.time()
     code, output = training.run("--accumulate", 2)
     assert code == 0, output
