@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from handray.cluster.doctor import judge
-from handray.cluster.doctor.examine import DataSize, check_machines, examine
+from handray.cluster.doctor.examine import DataSize, check_machines, examine, stages_of
 from handray.cluster.doctor.facts import Facts, Gpu, gather, parse_gpus
 from handray.cluster.doctor.findings import Finding, Located, lines
 from handray.cluster.doctor.rounds import reach_storage, reach_tracking
@@ -244,11 +244,10 @@ def test_the_only_node_of_this_machine_is_well(one_ray, phantoms, tmp_path, monk
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     check_machines()
     storage = tmp_path / "storage"
-    found = [
-        one
-        for part in examine(DataSize.of(phantoms), 64, str(storage), lambda _: None)
-        for one in part
-    ]
+    stages: list[str] = []
+    data = DataSize.of(phantoms)
+    found = [one for part in examine(data, 64, str(storage), stages.append) for one in part]
+    assert len(stages) == stages_of(data) == 7
     assert [one for one in found if one.finding.verdict != "ok"] == []
     checks = {one.finding.check: one.finding.sentence for one in found}
     assert "gloo, 2 ranks, on one node" in checks["all-reduce"]

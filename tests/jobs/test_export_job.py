@@ -93,6 +93,11 @@ def test_a_checkpoint_is_built_with_its_encoder_and_activation(design, tmp_path)
     assert kinds[0] == kinds[1]
 
 
+def complaints(errors: str) -> list[str]:
+    """What is on stderr beside the stages, which a slow machine is shown."""
+    return [line for line in errors.splitlines() if not line.endswith(" so far")]
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
@@ -102,8 +107,7 @@ def exported(tmp_path_factory):
 
 def test_the_result_is_named_after_the_model_and_the_last_line_describes_it(exported):
     folder, (code, output, errors) = exported
-    assert code == 0
-    assert all(" so far" in line for line in errors.splitlines()), "progress at most"
+    assert (code, complaints(errors)) == (0, [])
     assert sorted(path.name for path in folder.iterdir()) == ["best.pt", "hrnet_small.onnx"]
     lines = output.splitlines()
     assert lines[0] == "exporting hrnet_small at 64 px"
@@ -144,8 +148,7 @@ def test_the_metadata_holds_all_that_a_prediction_needs(exported):
 
 def test_a_folds_run_is_exported_under_the_name_that_is_asked_for(tracker, folder):
     code, output, errors = run(folder, "--run", tracker.ids["fold0"], "--out", "made/hands.onnx")
-    assert code == 0
-    assert all(" so far" in line for line in errors.splitlines()), "progress at most"
+    assert (code, complaints(errors)) == (0, [])
     assert output.splitlines()[-1].startswith("made/hands.onnx: ")
     assert [path.name for path in (folder / "made").iterdir()] == ["hands.onnx"]
 
