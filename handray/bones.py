@@ -18,6 +18,8 @@ FOREARM = ("Radius", "Ulna")
 
 BONES = FINGERS + CARPALS + FOREARM
 
+GROUPS = {"fingers": FINGERS, "carpals": CARPALS, "forearm": FOREARM}
+
 THUMB = FINGERS[:3]
 MIDDLE_METACARPAL = FINGERS[10]
 WRIST_CENTRE = "Capitate"

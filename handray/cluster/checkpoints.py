@@ -4,7 +4,6 @@ Ray Train copies a checkpoint file by file, so one that was being copied when it
 there in part; a disk may cut one short later. Each holds a seal, which knows all its files.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow.fs
 
 from handray.cluster.storage import fetch_folder, open_storage
+from handray.inference.provenance import sha256
 from handray.whole_files import write_json
 
 SEAL = "seal.json"
@@ -24,7 +24,7 @@ INDEX = "checkpoint_manager_snapshot.json"
 
 def seal(folder: Path, steps: int) -> None:
     """Write down what a folder holds and how far its training is, so that it can be checked."""
-    files = {path.name: _digest(path) for path in folder.iterdir() if path.name != SEAL}
+    files = {path.name: sha256(path) for path in folder.iterdir() if path.name != SEAL}
     write_json(folder / SEAL, {"steps": steps, "files": files})
 
 
@@ -33,7 +33,7 @@ def damage(folder: Path) -> str | None:
     for name, digest in json.loads((folder / SEAL).read_text())["files"].items():
         if not (folder / name).exists():
             return f"{name} is missing"
-        if _digest(folder / name) != digest:
+        if sha256(folder / name) != digest:
             return f"{name} is cut short or changed"
     return None
 
@@ -124,8 +124,3 @@ class Checkpoints:
         with self._filesystem.open_input_stream(path) as file:
             content: dict[str, Any] = json.loads(file.read())
         return content
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from handray.bones import CARPALS, FINGERS, FOREARM
+from handray.bones import GROUPS
 from handray.data.pose import is_bent
 from handray.data.radiographs import DataFolder, Radiograph
 from handray.reporting.trials import TrialRecord
@@ -231,9 +231,8 @@ def slices(
         "right hand": side == "R",
         "left hand": side == "L",
     }
-    groups = {"fingers": FINGERS, "carpals": CARPALS, "forearm": FOREARM}
     classes = {
-        group: np.array([name in bones for name in class_names]) for group, bones in groups.items()
+        group: np.array([name in bones for name in class_names]) for group, bones in GROUPS.items()
     }
     return (
         {kind: chosen for kind, chosen in images.items() if chosen.any()},

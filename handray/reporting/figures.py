@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.bones import CARPALS, FINGERS, FOREARM
+from handray.bones import GROUPS
 from handray.inference.calibration import BANDS
 from handray.reporting.judged import Mean
 
@@ -21,7 +21,6 @@ Floats = NDArray[np.float64]
 
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 """Okabe and Ito's hues that are seen on white, for folds and other things without a colour."""
-GROUPS = {"fingers": FINGERS, "carpals": CARPALS, "forearm": FOREARM}
 GROUP_COLOURS = {"fingers": "#0072b2", "carpals": "#d55e00", "forearm": "#009e73", "all": "#1b2027"}
 OTHER = "#6b7683"
 PART_COLOURS = ("#56b4e9", "#0072b2", "#d55e00", "#9aa5b1", "#cc79a7")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.bones import CARPALS, FINGERS, FOREARM
+from handray.bones import GROUPS
 from handray.masks.algebra import areas, dice_rows, intersection_areas, vote_levels
 from handray.masks.planes import draw_planes
 from handray.masks.rle import RunRows
@@ -19,7 +19,6 @@ from handray.viewing.uploads import Polygons
 if TYPE_CHECKING:
     from torch import Tensor
 
-GROUPS = {"fingers": FINGERS, "carpals": CARPALS, "forearm": FOREARM}
 LOSSES_SHOWN = ("bce", "dice")
 
 
