@@ -8,8 +8,8 @@ width]}, "source": where the CSV came from}. `read_submission` and `write_submis
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,21 @@ class Submission:
     def runs(self, image: int, class_number: int) -> Runs:
         """The mask of one image and class."""
         return self.rows[image * len(self.class_names) + class_number]
+
+    def masks(self, image: int) -> RunRows:
+        """The masks of one image, one a class."""
+        classes = len(self.class_names)
+        return self.rows.part(image * classes, (image + 1) * classes)
+
+    def chosen(self, images: Sequence[int]) -> "Submission":
+        """The same of some images alone, in this order."""
+        classes = len(self.class_names)
+        return replace(
+            self,
+            image_names=tuple(self.image_names[image] for image in images),
+            rows=self.rows.take(image * classes + c for image in images for c in range(classes)),
+            sizes_hw=None if self.sizes_hw is None else self.sizes_hw[list(images)],
+        )
 
 
 def write_submission(path: Path, submission: Submission) -> None:

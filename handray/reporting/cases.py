@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from handray.bones import CARPALS
 from handray.data.radiographs import read_image
 from handray.masks.rle import RunRows, decode
-from handray.reporting.colours import bgr, class_colours
+from handray.reporting.colours import class_colours
 from handray.reporting.judged import Judged
-from handray.reporting.overlay import draw_overlay
+from handray.reporting.overlay import draw_overlay, paint
 from handray.reporting.page import Block, Gallery, Text, Tile, photo
 
 SIDE = 640
@@ -52,8 +52,8 @@ def _case(judged: Judged, number: int) -> list[Block]:
         image_HW = read_image(shown.image_path)
     except (OSError, ValueError) as error:
         return [text, Text(f"Its image can't be read any more: {error}", small=True)]
-    first, last = number * len(names), (number + 1) * len(names)
-    ours, truth = judged.result.rows.part(first, last), judged.truth.part(first, last)
+    ours = judged.result.masks(number)
+    truth = judged.truth.part(number * len(names), (number + 1) * len(names))
     colours = class_colours(names)
     box, what = _close_up(truth, ours, names, worst[0], image_HW.shape)
     label = draw_overlay(image_HW, truth, ["#ffffff"] * len(names), 0, CLOSE)
@@ -84,8 +84,7 @@ def errors(image_HW: Image, ours: RunRows, truth: RunRows) -> Image:
         (missed, MISSED, 0.9),
         (extra & missed, SWAPPED, 0.9),
     ):
-        paint = np.array(bgr(colour))
-        picture[chosen] = ((1 - share) * picture[chosen] + share * paint).astype(np.uint8)
+        paint(picture, chosen, colour, share)
     return picture
 
 

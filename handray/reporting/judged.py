@@ -96,18 +96,15 @@ def out_of_fold(data: DataFolder, parts: Sequence[Submission]) -> Submission:
         parts: the folds' own results; images of folds that aren't among them are left out.
 
     """
-    classes = len(data.class_names)
-    stacked = RunRows.stack([part.rows for part in parts])
-    names = [name for part in parts for name in part.image_names]
+    names = tuple(name for part in parts for name in part.image_names)
     place = {name: number for number, name in enumerate(names)}
     sizes = [size for part in parts if part.sizes_hw is not None for size in part.sizes_hw]
-    shown = [image.name for image in data.train if image.name in place]
-    order = [place[name] for name in shown]
-    return Submission(
-        tuple(shown),
+    whole = Submission(
+        names,
         data.class_names,
-        stacked.take(number * classes + c for number in order for c in range(classes)),
-        sizes_hw=np.array(sizes, np.int64)[order],
+        RunRows.stack([part.rows for part in parts]),
+        sizes_hw=np.array(sizes, np.int64),
         source={"job": "train_kfold", "out_of_fold": len(parts)},
         name="out of fold",
     )
+    return whole.chosen([place[image.name] for image in data.train if image.name in place])

@@ -32,17 +32,22 @@ def draw_overlay(
 
     """
     height, width = image.shape[:2]
-    picture = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
+    coloured = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
+    picture = np.asarray(coloured, np.uint8)
     line = max(1, max(height, width) // parts)
     for number, name in enumerate(colours):
-        mask, colour = decode(classes[number], (height, width)).view(np.uint8), bgr(name)
+        mask_HW = decode(classes[number], (height, width))
         if fill:
-            inside = mask.astype(bool)
-            covered = (1 - fill) * picture[inside] + fill * np.array(colour)
-            picture[inside] = covered.astype(np.uint8)
-        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, outlines, -1, colour, line)
-    return picture.astype(np.uint8)
+            paint(picture, mask_HW, name, fill)
+        found = cv2.findContours(mask_HW.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, found[0], -1, bgr(name), line)
+    return picture
+
+
+def paint(picture: NDArray[np.uint8], where: NDArray[np.bool_], colour: str, share: float) -> None:
+    """Cover pixels (H, W) of a BGR picture (H, W, 3) with a share of a colour, 0 to 1, in place."""
+    mixed = (1 - share) * picture[where] + share * np.array(bgr(colour))
+    picture[where] = mixed.astype(np.uint8)
 
 
 def save_sheet(path: Path, rows: Sequence[Sequence[NDArray[np.uint8]]], height: int = 700) -> None:

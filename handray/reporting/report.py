@@ -145,12 +145,12 @@ def _looks(training: TrainingRecord) -> Section:
         none = "The data set has no test images."
         return sections.missing(title, none if not training.data.test else "They aren't voted yet.")
     paths = {image.name: image.image_path for image in training.data.test}
-    count, classes = len(output.image_names), len(output.class_names)
+    count = len(output.image_names)
     tiles: list[Tile] = []
     blocks: list[Block] = [Text(f"{min(LOOKS, count)} of {count}, with the masks of {OUTPUT}.")]
     for number in [count * n // LOOKS for n in range(LOOKS)] if count > LOOKS else range(count):
         name = output.image_names[number]
-        rows = output.rows.part(number * classes, (number + 1) * classes)
+        rows = output.masks(number)
         try:
             image_HW = read_image(paths[name])
         except (OSError, ValueError) as error:

@@ -86,12 +86,12 @@ def _read(home: Path, name: str) -> Submission:
 def _picture(path: Path, data: DataFolder, submission: Submission) -> None:
     """Overlays of a few images, spread over the submission."""
     paths = {image.name: image.image_path for image in (*data.train, *data.test)}
-    count, classes = len(submission.image_names), len(submission.class_names)
+    count = len(submission.image_names)
     chosen = [count * number // PICTURES for number in range(min(PICTURES, count))]
     pictures = [
         draw_overlay(
             read_image(paths[submission.image_names[number]]),
-            submission.rows.part(number * classes, (number + 1) * classes),
+            submission.masks(number),
             class_colours(submission.class_names),
         )
         for number in chosen

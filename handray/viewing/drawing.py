@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from handray.masks.rle import RunRows, Runs
 from handray.reporting.colours import bgr
+from handray.reporting.overlay import paint
 from handray.viewing.window import Image, Window
 
 Box = tuple[slice, slice]
@@ -126,8 +127,7 @@ class Panel:
         """Pixels of each layer in its colour, of this strength; layers don't overlap."""
         picture = self.photo.copy()
         for where, colour, strength in layers:
-            mixed = strength * np.array(bgr(colour)) + (1 - strength) * self.photo[where]
-            picture[where] = mixed.astype(np.uint8)
+            paint(picture, where, colour, strength)
         return picture
 
 

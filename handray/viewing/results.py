@@ -4,7 +4,7 @@ Axes: N images, C classes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,8 +36,8 @@ class Results:
         for part in self.parts:
             if image not in part.image_names:
                 continue
-            at, classes = part.image_names.index(image), len(part.class_names)
-            rows = part.rows.part(at * classes, (at + 1) * classes)
+            at = part.image_names.index(image)
+            rows = part.masks(at)
             theirs = source_hw if part.sizes_hw is None else tuple(part.sizes_hw[at].tolist())
             height, width = source_hw
             if theirs != source_hw:
@@ -122,11 +122,4 @@ def next_worst(order: Sequence[str], now: str, step: int = 1) -> str:
 
 def _with_labels(part: Submission, labels: Labels) -> Submission:
     """The images of a result that have labels."""
-    kept = [at for at, name in enumerate(part.image_names) if name in labels.images]
-    classes = len(part.class_names)
-    return replace(
-        part,
-        image_names=tuple(part.image_names[at] for at in kept),
-        rows=part.rows.take(at * classes + c for at in kept for c in range(classes)),
-        sizes_hw=None if part.sizes_hw is None else part.sizes_hw[kept],
-    )
+    return part.chosen([at for at, name in enumerate(part.image_names) if name in labels.images])
