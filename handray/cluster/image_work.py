@@ -1,7 +1,7 @@
 """The same work on every image of a folder, spread over all nodes."""
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import cv2
@@ -33,9 +33,26 @@ def over_images(
     rows = [{"row": n, "item": pickle.dumps(one)} for n, one in enumerate(items)]
     blocks = min(len(rows), BLOCKS_A_CPU * cpus)
     dataset = ray.data.from_items(rows, override_num_blocks=blocks)
-    done: dict[int, R] = {}
+    return collected(dataset.map(_one, fn_args=(work,)).iter_rows(), len(items), progress)
+
+
+def collected(
+    rows: Iterable[dict[str, Any]], total: int, progress: Callable[[int, int], None]
+) -> tuple[dict[int, Any], dict[int, str]]:
+    """Rows of a dataset as they come, in any order: unpickled results, and faults, by number.
+
+    Args:
+        rows: each has its number as ``row``, and a ``fault`` or else a pickled ``result``.
+        total: how many there must be, numbered from 0.
+        progress: called with (rows that came, rows in all).
+
+    Raises:
+        RuntimeError: a row is missing or came twice.
+
+    """
+    done: dict[int, Any] = {}
     faults: dict[int, str] = {}
-    for row in dataset.map(_one, fn_args=(work,)).iter_rows():
+    for row in rows:
         number = int(row["row"])
         if number in done or number in faults:
             raise RuntimeError(f"image {number} came back twice")
@@ -43,9 +60,9 @@ def over_images(
             faults[number] = str(row["fault"])
         else:
             done[number] = pickle.loads(row["result"])
-        progress(len(done) + len(faults), len(items))
-    if len(done) + len(faults) != len(items):
-        raise RuntimeError(f"{len(done) + len(faults)} of {len(items)} images came back")
+        progress(len(done) + len(faults), total)
+    if len(done) + len(faults) != total:
+        raise RuntimeError(f"{len(done) + len(faults)} of {total} images came back")
     return done, faults
 
 

@@ -11,6 +11,7 @@ import ray
 import torch
 
 from handray.cluster.board import start_board
+from handray.cluster.image_work import BLOCKS_A_CPU, collected
 from handray.cluster.shares import machines
 from handray.data.radiographs import Radiograph, read_image
 from handray.inference.rule import Rule
@@ -50,7 +51,7 @@ def predict_all(
     held = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": 0.5 if cpus < 2 else threads}
     board = start_board()
     ray.get(board.keep.remote("checkpoints", list(checkpoints)))
-    blocks = min(len(items), 8 * max(1, cpus))
+    blocks = min(len(items), BLOCKS_A_CPU * max(1, cpus))
     dataset = (
         ray.data.from_items(items, override_num_blocks=blocks)
         .map(_read, num_cpus=0.5 if cpus < 2 else 1)
@@ -62,20 +63,7 @@ def predict_all(
             **held,
         )
     )
-    masks: dict[int, RunRows] = {}
-    faults: dict[int, str] = {}
-    for item in dataset.iter_rows():
-        row = int(item["row"])
-        if row in masks or row in faults:
-            raise RuntimeError(f"{radiographs[row].name} was predicted twice")
-        if item["fault"]:
-            faults[row] = str(item["fault"])
-        else:
-            masks[row] = pickle.loads(item["masks"])
-        progress(len(masks) + len(faults), len(items))
-    if len(masks) + len(faults) != len(items):
-        raise RuntimeError(f"predicted {len(masks) + len(faults)} of {len(items)} images")
-    return masks, faults
+    return collected(dataset.iter_rows(), len(items), progress)
 
 
 def _read(item: dict[str, Any]) -> dict[str, Any]:
@@ -108,4 +96,4 @@ class _Predicting:
             b"" if fault else pickle.dumps(predict_masks(self.networks, image, self.rule))
             for image, fault in zip(batch["image"], batch["fault"], strict=True)
         ]
-        return {"row": batch["row"], "fault": batch["fault"], "masks": masks}
+        return {"row": batch["row"], "fault": batch["fault"], "result": masks}
