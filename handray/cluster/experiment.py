@@ -17,7 +17,6 @@ import ray
 from handray.cli import masked
 from handray.cluster.board import start_board
 from handray.cluster.checkpoints import SEAL, damage
-from handray.cluster.decoding import open_source
 from handray.cluster.kfold import Listener, run_folds
 from handray.cluster.setting import Setting
 from handray.cluster.storage import fetch_folder
@@ -129,11 +128,10 @@ class Experiment(Setting):
     def _train(self, folds: Sequence[int], tracker: Tracker, alarms: Alarms) -> dict[int, str]:
         """Train folds; fold to one sentence for those that failed."""
         board = start_board()
-        size, cache = self.config.data.size, self.config.cluster.cache
-        started, before = time.monotonic(), self.home.notes().get("decode_seconds", 0.0)
-        decoded = open_source(size, self.data, self.streamed, cache, board)
+        size = self.config.data.size
+        decoded = self.decoded([size], board)[size]
         shares = f"{self.shares.ranks} rank(s) a fold, {self.shares.device} a rank"
-        self.home.note(decode_seconds=before + time.monotonic() - started, shares=shares)
+        self.home.note(shares=shares)
         print(f"Training {len(folds)} fold(s), {self.shares.at_once} at a time, {shares}")
         task = self.task(decoded, board)
         tasks = [replace(task, fold=fold) for fold in folds]

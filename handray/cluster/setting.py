@@ -1,5 +1,6 @@
 """What trainings of one command have in common, folds and trials alike."""
 
+import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +9,7 @@ from typing import Any, Self
 import ray
 from numpy.typing import NDArray
 
-from handray.cluster.decoding import is_streamed
+from handray.cluster.decoding import is_streamed, open_source
 from handray.cluster.doctor.examine import check_machines
 from handray.cluster.fold import Decoded, FoldTask
 from handray.cluster.runtime import start_ray
@@ -97,6 +98,23 @@ class Setting:
             precision=_precision(config, len(data.class_names), shares, home),
             verbose=options.verbose,
         )
+
+    def decoded(self, sizes: Sequence[int], board: Any) -> dict[int, Decoded]:
+        """Rows of each size, decoded or about to be; notes the seconds of all starts of the run.
+
+        Args:
+            sizes: sides of the model frame, pixels.
+            board: counts the decodes.
+
+        Raises:
+            ValueError: an image can't be read, all are of one gray, or not all nodes see the cache.
+
+        """
+        started, before = time.monotonic(), self.home.notes().get("decode_seconds", 0.0)
+        cache = self.config.cluster.cache
+        rows = {size: open_source(size, self.data, self.streamed, cache, board) for size in sizes}
+        self.home.note(decode_seconds=before + time.monotonic() - started)
+        return rows
 
     def task(self, decoded: Decoded, board: Any) -> FoldTask:
         """The training that holds out fold 0; others are this one with another fold."""

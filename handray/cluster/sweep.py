@@ -17,7 +17,6 @@ import ray.tune
 
 from handray.cli import masked
 from handray.cluster.board import start_board
-from handray.cluster.decoding import open_source
 from handray.cluster.setting import Setting
 from handray.cluster.shares import Machine, Plan, machines, plan
 from handray.cluster.storage import drop_file
@@ -77,13 +76,7 @@ class Sweep(Setting):
 
         """
         board = start_board()
-        # Decoded once for each size that trials ask for.
-        cache, started = self.config.cluster.cache, time.monotonic()
-        decoded = {
-            size: open_source(size, self.data, self.streamed, cache, board) for size in sizes
-        }
-        known = self.home.notes().get("decode_seconds", 0.0)
-        self.home.note(decode_seconds=known + time.monotonic() - started)
+        decoded = self.decoded(sizes, board)  # once for each size that trials ask for
         shared = Shared(self.task(decoded[sizes[0]], board), decoded, self.storage)
         at_once = self.shares.at_once
         print(f"Running {total} trials, {at_once} at a time, {self.shares.device} each")
