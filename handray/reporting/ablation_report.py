@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from handray.config import Config, flatten
+from handray.config import Config
 from handray.data.radiographs import DataFolder, read_image
 from handray.inference.score import truth_rows
 from handray.reporting import figures, sections
@@ -32,7 +32,6 @@ from handray.reporting.page import (
     plot,
     render,
 )
-from handray.reporting.report import PARTS
 from handray.reporting.run_folder import REPORT, RunFolder
 from handray.reporting.trials import TrialRecord
 from handray.whole_files import write_text
@@ -77,7 +76,7 @@ def write_ablation_report(
         _time(run, policies),
         sections.of_making(
             {"data": data.root, "folder": run.path, "weights": run.notes().get("weights", "")},
-            sections.settings_of(flatten(config), flatten(Config())),
+            sections.settings_of(config),
         ),
     ]
     subtitle = f"{config.model.model} at {config.data.size} px on {data.root}"
@@ -185,13 +184,11 @@ def _hardest(policies: Policies, data: DataFolder) -> Section:
 
 def _time(run: RunFolder, policies: Policies) -> Section:
     """What the time of each policy's trials went into."""
-    seconds: dict[str, dict[str, float]] = {}
-    if decoding := run.notes().get("decode_seconds"):
-        seconds["all trials"] = {"decoding": decoding}
-    for name, records in policies.items():
-        epochs = [epoch for record in records for epoch in record.history]
-        if all(key in epoch for epoch in epochs for key in PARTS.values()):
-            seconds[name] = {part: sum(e[key] for e in epochs) for part, key in PARTS.items()}
+    histories = {
+        name: [epoch for record in records for epoch in record.history]
+        for name, records in policies.items()
+    }
+    seconds = sections.seconds_of(run.notes().get("decode_seconds"), "all trials", histories)
     if not seconds:
         return sections.missing("Time spent", "Nothing of it was recorded.")
     whole = sum(sum(row.values()) for row in seconds.values())

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from handray.config import Config, flatten
 from handray.data.radiographs import read_image
 from handray.inference.levels import MIDDLE
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
@@ -39,9 +38,6 @@ from handray.whole_files import write_text
 LOOKS = 8
 """Test images that are shown with their masks."""
 SIDE = 480
-PARTS = {"steps": "step_seconds", "waiting for data": "wait_seconds",
-         "validation": "validation_seconds"}  # fmt: skip
-"""What an epoch's time goes into, and the keys of its record."""
 
 
 def write_report(training: TrainingRecord) -> Path:
@@ -67,8 +63,7 @@ def write_report(training: TrainingRecord) -> Path:
         titles = ("Dice by class", "Dice by slice", "Worst cases", "Threshold")
         parts += [sections.missing(t, why) for t in (*titles, "Reliability of probabilities")]
     parts += [_looks(training), _time(training)]
-    defaults, own = flatten(Config()), flatten(config)
-    parts.append(sections.of_making(_facts(training), sections.settings_of(own, defaults)))
+    parts.append(sections.of_making(_facts(training), sections.settings_of(config)))
     path = training.run.path / REPORT
     subtitle = f"{config.model.model} at {config.data.size} px on {data.root}, {_now()}"
     write_text(path, render(f"Run {training.run.name}", subtitle, parts))
@@ -163,21 +158,17 @@ def _looks(training: TrainingRecord) -> Section:
 
 def _time(training: TrainingRecord) -> Section:
     """What the wall time of each fold went into."""
-    seconds: dict[str, dict[str, float]] = {}
-    if decoding := training.run.notes().get("decode_seconds"):
-        seconds["all folds"] = {"decoding": decoding}
-    for name, history in training.histories.items():
-        if all(key in record for record in history for key in PARTS.values()):
-            sums = {part: sum(r[key] for r in history) for part, key in PARTS.items()}
-            seconds[name] = sums
+    decoding = training.run.notes().get("decode_seconds")
+    seconds = sections.seconds_of(decoding, "all folds", training.histories)
     if not seconds:
         return sections.missing("Time spent", "Nothing of it was recorded.")
+    shown = ["decoding", *sections.PARTS]
     rows: list[list[Any]] = [
-        [name, *(_seconds(parts.get(part)) for part in ("decoding", *PARTS)), *_pace(history)]
+        [name, *(_seconds(parts.get(part)) for part in shown), *_pace(history)]
         for name, parts in seconds.items()
         for history in [training.histories.get(name, [])]
     ]
-    head = ["", "decoding", *PARTS, "images/s", "waiting"]
+    head = ["", *shown, "images/s", "waiting"]
     whole = (
         f"The whole run took {duration(training.seconds)}; what is not in here is the start of "
         "Ray, of workers and of networks, checkpoints, and the final prediction."

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from handray.config import Config, flatten
 from handray.inference.levels import LEVELS, MIDDLE
 from handray.inference.provenance import made_by
 from handray.reporting import figures
@@ -17,6 +18,9 @@ from handray.reporting.colours import class_colours
 from handray.reporting.judged import Judged, Mean
 from handray.reporting.page import Block, Chip, Facts, Figure, Section, Table, Text, plot
 
+PARTS = {"steps": "step_seconds", "waiting for data": "wait_seconds",
+         "validation": "validation_seconds"}  # fmt: skip
+"""What an epoch's time goes into, and the keys of its record."""
 WORST = 6
 """Images that are shown with their pictures."""
 PACKAGES = (
@@ -135,6 +139,24 @@ def of_making(facts: Mapping[str, object], settings: Mapping[str, object]) -> Se
     return Section("What was run", [block for block in blocks if block.rows])
 
 
+def seconds_of(
+    decoding: float | None, everything: str, histories: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> dict[str, dict[str, float]]:
+    """What the time of each training went into, by its name and the part, as far as recorded.
+
+    Args:
+        decoding: seconds of all together, if known.
+        everything: what all together are called.
+        histories: records of the epochs of each.
+
+    """
+    seconds = {everything: {"decoding": decoding}} if decoding else {}
+    for name, history in histories.items():
+        if all(key in record for record in history for key in PARTS.values()):
+            seconds[name] = {part: sum(r[key] for r in history) for part, key in PARTS.items()}
+    return seconds
+
+
 def in_numbers(facts: Mapping[str, str], *remarks: str) -> Section:
     """The first section."""
     return Section("In numbers", [Facts(facts), *(Text(remark) for remark in remarks)])
@@ -173,7 +195,8 @@ def _processor() -> str:
     return platform.processor()
 
 
-def settings_of(config: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, object]:
+def settings_of(config: Config) -> dict[str, object]:
     """A config's keys, those that differ from the defaults first."""
-    changed: Sequence[str] = [key for key in config if config[key] != defaults.get(key)]
-    return {key: config[key] for key in (*changed, *(k for k in config if k not in changed))}
+    own, defaults = flatten(config), flatten(Config())
+    changed = [key for key in own if own[key] != defaults[key]]
+    return {key: own[key] for key in dict.fromkeys([*changed, *own])}

@@ -212,17 +212,8 @@ def download_submission(
         ValueError: the store doesn't answer, no such run, or it has no output.csv.
 
     """
-    client, run = _find_run(option, run_id)
-    names = _artifacts(option, client, run_id)
-    if OUTPUT not in names:
-        name = run.info.run_name
-        raise ValueError(f"{option} {run_id} ({name}) has no {OUTPUT}; did its training finish?")
-    results = [Path(OUTPUT), *([Path(OUT_OF_FOLD)] if out_of_fold else [])]
-    wanted = [*results, *map(json_beside, results)]
-    if levels:
-        wanted += map(levels_beside, results)
-    for artifact in names & set(map(str, wanted)):
-        _download(option, client, run_id, artifact, into)
+    results = [OUTPUT, OUT_OF_FOLD] if out_of_fold else [OUTPUT]
+    _fetch(option, run_id, into, results, [OUTPUT], levels)
     return into / OUTPUT
 
 
@@ -233,15 +224,9 @@ def download_results(run_id: str, into: Path) -> list[Path]:
         ValueError: the store doesn't answer, no such run, or it has neither.
 
     """
-    client, run = _find_run("--runs", run_id)
-    names = _artifacts("--runs", client, run_id)
-    results = [Path(name) for name in (OUTPUT, OUT_OF_FOLD) if name in names]
-    if not results:
-        name = run.info.run_name
-        raise ValueError(f"--runs {run_id} ({name}) has no {OUTPUT}; did its training finish?")
-    for artifact in names & {*map(str, results), *map(str, map(json_beside, results))}:
-        _download("--runs", client, run_id, artifact, into)
-    return [into / result for result in results]
+    results = [OUTPUT, OUT_OF_FOLD]
+    names = _fetch("--runs", run_id, into, results, results)
+    return [into / result for result in results if result in names]
 
 
 def run_name(run_id: str) -> str:
@@ -339,6 +324,32 @@ def fold_ids(run_id: str) -> list[str]:
     """
     client, run = _find_run("--run", run_id)
     return _children(client, run) or [run_id]
+
+
+def _fetch(
+    option: str,
+    run_id: str,
+    into: Path,
+    results: Sequence[str],
+    least: Sequence[str],
+    levels: bool = False,
+) -> set[str]:
+    """Fetch CSVs that a run has and what is beside them; the names of all that it has.
+
+    Raises:
+        ValueError: the store doesn't answer, no such run, or it has none of ``least``.
+
+    """
+    client, run = _find_run(option, run_id)
+    names = _artifacts(option, client, run_id)
+    if names.isdisjoint(least):
+        name = run.info.run_name
+        raise ValueError(f"{option} {run_id} ({name}) has no {OUTPUT}; did its training finish?")
+    for result in map(Path, results):
+        wanted = [result, json_beside(result), *([levels_beside(result)] if levels else [])]
+        for artifact in names.intersection(map(str, wanted)):
+            _download(option, client, run_id, artifact, into)
+    return names
 
 
 def _artifacts(option: str, client: MlflowClient, run_id: str) -> set[str]:
