@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -14,7 +13,7 @@ from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import DataFolder, faults_error, folder_digest, read_folder
 from handray.inference.suspicion import read_excluded
 from handray.models.weights import initial_weights
-from handray.reporting.console import Counting, banner
+from handray.reporting.console import Counting, banner, warn
 from handray.reporting.notify import VARIABLE, Webhook
 from handray.reporting.run_folder import RunFolder
 
@@ -114,7 +113,7 @@ def read_data(options: argparse.Namespace, phantom_side: int = 2048) -> DataFold
     excluded = read_excluded(options.exclude) if options.exclude else []
     data = read_folder(root, Counting(f"reading {root}"))
     for warning in data.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        warn(warning)
     if data.faults and not options.skip_bad:
         raise faults_error(data)
     if options.exclude:

@@ -26,7 +26,7 @@ from handray.cli import Parser, run_job
 from handray.data.radiographs import DataFolder, read_folder
 from handray.inference.members import OUT_OF_FOLD
 from handray.inference.submission import read_submission
-from handray.reporting.console import Counting
+from handray.reporting.console import Counting, warn
 from handray.reporting.cutout import Cutout
 from handray.reporting.page import Picture
 from handray.reporting.run_folder import RUNS
@@ -114,7 +114,7 @@ def _tell_faults(data: DataFolder) -> None:
     for fault in data.faults:
         print(f"error: {fault.path}: {fault.what}", file=sys.stderr)
     for warning in data.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        warn(warning)
 
 
 def _check(out: Path) -> None:

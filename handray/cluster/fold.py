@@ -132,8 +132,8 @@ class FoldTraining:
         self.overlap: Overlap | None = None
         """What the network that was validated last scores, over all ranks."""
         self.posted = 0.0
-        self.word: dict[str, Any] = {}
         self.key: Hashable = None
+        self.word: dict[str, Any] = {}
         """What was told last of a step, and under which key of the board."""
 
     def fit(
@@ -171,21 +171,19 @@ class FoldTraining:
             return
         self.posted = time.monotonic()
         state = self.state
-        self.key, self.word = (
-            key,
-            {
-                "epoch": state.epoch + 1,
-                "step": state.step,
-                "steps": self.feed.steps,
-                "share": pace.progress(state.steps),
-                "seconds_left": pace.seconds_left(state.steps),
-                "images_per_s": state.step * self.config.train.batch / state.worked,
-                # The last step's loss is still under way.
-                "loss": state.loss_sum / (state.step - 1) if state.step > 1 else None,
-                "dice": state.history[-1]["dice"] if state.history else None,
-                "precision": f"{self.precision.name} ({self.precision.reason})",
-            },
-        )
+        self.key = key
+        self.word = {
+            "epoch": state.epoch + 1,
+            "step": state.step,
+            "steps": self.feed.steps,
+            "share": pace.progress(state.steps),
+            "seconds_left": pace.seconds_left(state.steps),
+            "images_per_s": state.step * self.config.train.batch / state.worked,
+            # The last step's loss is still under way.
+            "loss": state.loss_sum / (state.step - 1) if state.step > 1 else None,
+            "dice": state.history[-1]["dice"] if state.history else None,
+            "precision": f"{self.precision.name} ({self.precision.reason})",
+        }
         self.task.board.post.remote(key, self.word)
 
     def counting(self, what: str) -> Callable[[int, int], None]:

@@ -87,7 +87,9 @@ class Alarms:
         self.webhook, self.about = webhook, f"{about} on {platform.node()}"
         self._texts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._warned = False
-        self._thread = threading.Thread(target=self._run, daemon=True, name="alarms")
+        self._thread = threading.Thread(
+            target=self._run, args=(webhook,), daemon=True, name="alarms"
+        )
 
     def __enter__(self) -> Self:
         if self.webhook:
@@ -115,17 +117,16 @@ class Alarms:
         if self.webhook:
             self._texts.put(masked(f"{self.about}: {text}")[:MOST_CHARACTERS])
 
-    def _run(self) -> None:
+    def _run(self, webhook: Webhook) -> None:
         while (text := self._texts.get()) is not None:
-            self._send(text)
+            self._send(webhook, text)
 
-    def _send(self, text: str) -> None:
+    def _send(self, webhook: Webhook, text: str) -> None:
         reason = ""
         for pause in PAUSES:
             time.sleep(pause)
             try:
-                assert self.webhook
-                self.webhook.post(text)
+                webhook.post(text)
                 return
             except SendingError as error:
                 reason = str(error)

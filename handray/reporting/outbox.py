@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from handray.reporting.console import warn
+
 
 class Outbox:
     """Sends one message after the other; one that fails is tried again until it is given up."""
@@ -73,11 +75,9 @@ class Outbox:
     def _begin_trouble(self, error: Exception) -> None:
         if self._trouble is None:
             reason = str(error).strip().split("\n")[0][:200]
-            print(
-                f"warning: {self.server} takes nothing ({reason}); the work goes on, and what it "
-                "should have is kept until it does",
-                file=sys.stderr,
-                flush=True,
+            warn(
+                f"{self.server} takes nothing ({reason}); the work goes on, and what it should "
+                "have is kept until it does"
             )
             self._trouble = time.monotonic()
 
