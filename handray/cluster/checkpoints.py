@@ -5,7 +5,6 @@ there in part; a disk may cut one short later. Each holds a seal, which knows al
 """
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,16 +23,20 @@ INDEX = "checkpoint_manager_snapshot.json"
 
 def seal(folder: Path, steps: int) -> None:
     """Write down what a folder holds and how far its training is, so that it can be checked."""
-    files = {path.name: sha256(path) for path in folder.iterdir() if path.name != SEAL}
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in folder.iterdir()
+        if path.name != SEAL
+    }
     write_json(folder / SEAL, {"steps": steps, "files": files})
 
 
 def damage(folder: Path) -> str | None:
     """What is wrong with a sealed folder, for people; None where all is as it was sealed."""
-    for name, digest in json.loads((folder / SEAL).read_text())["files"].items():
+    for name, about in json.loads((folder / SEAL).read_text())["files"].items():
         if not (folder / name).exists():
             return f"{name} is missing"
-        if sha256(folder / name) != digest:
+        if sha256(folder / name) != about["sha256"]:
             return f"{name} is cut short or changed"
     return None
 
@@ -58,7 +61,9 @@ class Checkpoints:
 
         """
         complaints: list[str] = []
-        for _, name in sorted(self._sealed(), reverse=True):
+        seals = {name: self._seal(name) for name in self._names()}
+        sealed = [(about["steps"], name) for name, about in seals.items() if about]
+        for _, name in sorted(sealed, reverse=True):
             fetch_folder(f"{self._path}/{name}", self.storage, into)
             if (wrong := damage(into)) is None:
                 return name, complaints
@@ -76,10 +81,15 @@ class Checkpoints:
             destination_filesystem=pyarrow.fs.LocalFileSystem(),
         )
 
-    def drop_unsealed(self) -> None:
-        """Give back the room of checkpoints that were never copied to their end."""
-        sealed = {name for _, name in self._sealed()}
-        for name in set(self._names()) - sealed:
+    def drop_parts(self) -> None:
+        """Give back the room of checkpoints that are there in part."""
+        for name in self._names():
+            about = self._seal(name)
+            files = about["files"] if about else {}
+            paths = [f"{self._path}/{name}/{file}" for file in files]
+            sizes = [entry.size for entry in self._filesystem.get_file_info(paths)]
+            if about and sizes == [file["bytes"] for file in files.values()]:
+                continue
             # Their folders stay: Ray Train may want to delete them itself.
             self._filesystem.delete_dir_contents(f"{self._path}/{name}", missing_dir_ok=True)
 
@@ -109,16 +119,11 @@ class Checkpoints:
         found = self._filesystem.get_file_info(selector)
         return [entry.base_name for entry in found if entry.type == pyarrow.fs.FileType.Directory]
 
-    def _sealed(self) -> Iterator[tuple[int, str]]:
-        """Steps and name of checkpoints that were copied to their end."""
-        for name in self._names():
-            with suppress(OSError, ValueError, KeyError):
-                path = f"{self._path}/{name}"
-                about = self._read_json(f"{path}/{SEAL}")
-                files = [f"{path}/{file}" for file in about["files"]]
-                there = self._filesystem.get_file_info(files)
-                if all(entry.type == pyarrow.fs.FileType.File for entry in there):
-                    yield about["steps"], name
+    def _seal(self, name: str) -> dict[str, Any] | None:
+        """What a checkpoint's seal says; None where it has none, or a part of one."""
+        with suppress(OSError, ValueError):
+            return self._read_json(f"{self._path}/{name}/{SEAL}")
+        return None
 
     def _read_json(self, path: str) -> dict[str, Any]:
         with self._filesystem.open_input_stream(path) as file:

@@ -51,7 +51,7 @@ def train_fold(task: FoldTask, storage: str) -> None:
         except Exception as error:
             if not is_full(error):
                 raise
-            checkpoints.drop_unsealed()
+            checkpoints.drop_parts()
             sentence = (
                 f"no room for a checkpoint in {storage} or {tempfile.gettempdir()}; make room, "
                 "then the same command goes on"
@@ -91,8 +91,8 @@ class Rank:
         name: str | None = None
         complaints: list[str] = []
         if not self.ranks.rank:
-            self.checkpoints.drop_unsealed()
             name, complaints = self.checkpoints.fetch_furthest(self.folder)
+            self.checkpoints.drop_parts()
         name = self.ranks.gathered(name)[0]
         if name is not None:
             if self.ranks.rank:

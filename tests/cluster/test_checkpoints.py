@@ -48,14 +48,17 @@ def test_where_no_checkpoint_is_whole_there_is_none(tmp_path, into):
     assert list(into.iterdir()) == []
 
 
-def test_what_was_copied_in_part_is_not_looked_at_and_gives_its_room_back(tmp_path, into):
-    part = keep(tmp_path, "b", steps=12)
-    (part / "last.pt").unlink()
-    whole = keep(tmp_path, "a", steps=6)
+def test_what_was_copied_in_part_gives_its_room_back(tmp_path, into):
+    whole, *parts = (keep(tmp_path, name, steps) for steps, name in enumerate("abcd"))
+    for part, file in zip(parts, (SEAL, "last.pt", "history.json"), strict=True):
+        (part / file).unlink()
+    cut = keep(tmp_path, "e", steps=12)
+    (cut / "last.pt").write_bytes(b"wei")
     checkpoints = Checkpoints(str(tmp_path), 0)
-    checkpoints.drop_unsealed()
-    assert list(part.iterdir()) == [] and len(list(whole.iterdir())) == 3
-    assert checkpoints.fetch_furthest(into)[0] == "a"
+    checkpoints.drop_parts()
+    assert [list(part.iterdir()) for part in (*parts, cut)] == [[]] * 4
+    assert len(list(whole.iterdir())) == 3
+    assert checkpoints.fetch_furthest(into) == ("a", [])
 
 
 def test_damage_names_the_file(tmp_path):
