@@ -28,6 +28,7 @@ from handray.data.decode import Sample, decode
 from handray.data.folds import assign_folds
 from handray.data.phantom_folder import draw_folder
 from handray.data.radiographs import read_folder
+from handray.inference.provenance import processor
 from handray.models.zoo import parameter_count
 from handray.reporting.console import Counting
 from handray.training.batch import Batch
@@ -160,15 +161,7 @@ def _record(training: FoldTraining, clock: list[float], failure: str) -> dict[st
 
 def machine() -> str:
     """The processor's name, and how trainings share it."""
-    return f"{processor()}, one thread a training"
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return f"{processor() or platform.machine()}, one thread a training"
 
 
 class Results:

@@ -21,10 +21,10 @@ import data_rows
 import mask_rows
 import matplotlib as mpl
 import training_rows
-from small_training import processor
 from timing import Row
 
 from handray.cli import Parser, run_job
+from handray.inference.provenance import processor
 from handray.whole_files import write_text
 
 RESULTS = Path(__file__).parent / "results"

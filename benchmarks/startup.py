@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 TOP = Path(__file__).parents[1]
@@ -68,11 +69,9 @@ def _one(folder: Path) -> dict[str, float]:
                 seen[mark] = time.perf_counter() - started
                 print(f"{seen[mark]:6.1f} s  {mark}", flush=True)
     job.send_signal(signal.SIGINT)
-    try:
+    with suppress(OSError):  # the terminal's end, once the job has left it
         while os.read(driver, 4096):
             pass
-    except OSError:  # the terminal's end, once the job has left it
-        pass
     job.wait()
     shutil.rmtree(folder / "runs")
     return seen

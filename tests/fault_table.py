@@ -6,6 +6,8 @@ import platform
 from datetime import date
 from pathlib import Path
 
+from handray.inference.provenance import processor
+
 COLUMNS = ["fault", "what happened", "seconds lost", "date", "machine"]
 
 
@@ -29,9 +31,4 @@ def keep(rows: list[dict[str, str]]) -> None:
 
 
 def machine() -> str:
-    names = [
-        line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    return (
-        f"{os.cpu_count()} cores, {names[0].split(':')[1].strip() if names else platform.machine()}"
-    )
+    return f"{os.cpu_count()} cores, {processor() or platform.machine()}"

@@ -1,6 +1,7 @@
 """Where a result comes from, for the JSON beside it."""
 
 import hashlib
+import platform
 import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -13,6 +14,15 @@ def sha256(path: Path) -> str:
     """Hash of a file's bytes, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it; empty where it doesn't."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
 
 
 def made_by() -> dict[str, Any]:

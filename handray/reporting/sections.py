@@ -4,14 +4,13 @@ import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from handray.config import Config, flatten
 from handray.inference.levels import LEVELS, MIDDLE
-from handray.inference.provenance import made_by
+from handray.inference.provenance import made_by, processor
 from handray.reporting import figures
 from handray.reporting.cases import worst_cases
 from handray.reporting.colours import class_colours
@@ -129,8 +128,8 @@ def of_making(facts: Mapping[str, object], settings: Mapping[str, object]) -> Se
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
     versions["system"] = f"{platform.system()} {platform.release()} {platform.machine()}"
-    if processor := _processor():
-        versions["processor"] = processor
+    if name := processor():
+        versions["processor"] = name
     blocks = [
         Table(["", ""], [[key, str(value)] for key, value in facts.items()], shown=40),
         Table(["setting", "value"], [[k, str(v)] for k, v in settings.items()], shown=12),
@@ -184,15 +183,6 @@ def _handray() -> str:
     facts = made_by()
     commit = f", commit {facts['commit']}" if "commit" in facts else ""
     return f"{facts['version']}{commit}"
-
-
-def _processor() -> str:
-    """The model of the CPU, where Linux tells it."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def settings_of(config: Config) -> dict[str, object]:
