@@ -13,7 +13,7 @@ import numpy as np
 import ray
 import torch
 from small_training import films
-from timing import Row, as_worker, in_turn, row_of
+from timing import Row, as_worker, in_turn, row_of, several_in_turn
 from warp import own_elastic
 
 from handray.cluster.board import start_board
@@ -65,7 +65,7 @@ def labels() -> Row:
     )
 
 
-def _label_seconds() -> tuple[list[float], list[float]]:
+def _label_seconds() -> list[list[float]]:
     """Seconds a label: the baseline's and ours."""
     radiograph, classes = folder().train[0], folder().class_names
     path = Path(radiograph.image_path.replace("/DCM/", "/outputs_json/")).with_suffix(".json")
@@ -85,9 +85,7 @@ def _label_seconds() -> tuple[list[float], list[float]]:
 
     assert ours().any(), "the label is not empty"
     assert np.array_equal(ours(), pack(theirs().transpose(2, 0, 1).astype(bool)))
-    # Many of ours a turn: one is over before a clock ticks often enough.
-    times = in_turn((theirs, lambda: [ours() for _ in range(50)]), 5)
-    return times[0], [seconds / 50 for seconds in times[1]]
+    return several_in_turn(theirs, ours, turns=5, times=50)
 
 
 @cache

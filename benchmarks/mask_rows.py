@@ -6,14 +6,14 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import baseline
 import cv2
 import numpy as np
 import torch
-from timing import Row, in_turn, peak_mib, row_of
+from timing import Row, peak_mib, row_of, several_in_turn
 
 from handray.bones import BONES
 from handray.data.phantom import draw_polygons
@@ -23,7 +23,7 @@ from handray.inference.predict import runs_from_logits
 from handray.inference.score import score, truth_rows
 from handray.inference.submission import Submission, read_submission, write_submission
 from handray.inference.upsample import baseline_box
-from handray.masks.rle import RunRows, format_runs
+from handray.masks.rle import RunRows, format_rows
 
 SIDE, CLASSES = 2048, len(BONES)
 
@@ -44,19 +44,24 @@ def logits_of(size: int) -> np.ndarray:
     return np.stack(planes).astype(np.float32)
 
 
+def texts_of(logits: np.ndarray, side: int) -> list[str]:
+    """Our way from logits to run lengths."""
+    masks = runs_from_logits(logits, (side, side), upsample=baseline_box)
+    return format_rows(RunRows.join(masks))
+
+
 def texts_from_logits() -> Row:
     """Logits of one image to run lengths."""
     logits = logits_of(1024)
     tensor = torch.from_numpy(logits)
 
     def ours() -> list[str]:
-        return [
-            format_runs(r) for r in runs_from_logits(logits, (SIDE, SIDE), upsample=baseline_box)
-        ]
+        return texts_of(logits, SIDE)
 
     same = ours() == baseline.logits_to_texts(tensor, SIDE)
     assert same, "both ways must write the same text"
-    times = in_turn((lambda: baseline.logits_to_texts(tensor, SIDE), ours), 5)
+    way = partial(baseline.logits_to_texts, tensor, SIDE)
+    times = several_in_turn(way, ours, turns=5, times=5)
     theirs_mib, ours_mib = (_peak_mib(way, logits) for way in ("baseline", "ours"))
     note = f"memory on top: {ours_mib:.0f} MiB against {theirs_mib:.0f} (goal: under 64)"
     return row_of(
@@ -81,7 +86,7 @@ def _measure_peak(way: str, path: str) -> float:
 
     def run(these: np.ndarray, side: int) -> None:
         if way == "ours":
-            [format_runs(r) for r in runs_from_logits(these, (side, side), upsample=baseline_box)]
+            texts_of(these, side)
         else:
             baseline.logits_to_texts(torch.from_numpy(these), side)
 
@@ -179,7 +184,7 @@ def dice() -> Row:
     assert dense.any(axis=(1, 2)).all(), "no mask is empty"
     difference = float(abs(ours() - theirs()).max())
     assert difference < 1e-6, difference
-    times = in_turn((theirs, ours), 9)
+    times = several_in_turn(theirs, ours, turns=9, times=20)
     return row_of("Dice at 2048 from runs against polygons", 250, "s", "to within 1e-6", *times)
 
 

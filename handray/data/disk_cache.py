@@ -33,7 +33,7 @@ from handray.data.stream import Frame
 from handray.masks.planes import plane_count
 from handray.whole_files import check_writable, nearest
 
-VERSION = 1
+VERSION = 2
 """Of what ``decode`` gives and of a record; rows of another version are decoded anew."""
 
 

@@ -9,6 +9,7 @@ import zlib
 
 import cv2
 import numpy as np
+import pyspng
 from numpy.typing import NDArray
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -20,7 +21,8 @@ _JPEG_END = b"\xff\xd9"
 _START_OF_SCAN = 0xDA
 # SOF0..SOF15 without DHT (C4), JPG (C8) and DAC (CC), which share the range.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_PNG_MODES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray + alpha", 6: "RGB + alpha"}
+_RGB = 2
+_PNG_MODES = {0: "gray", _RGB: "RGB", 3: "palette", 4: "gray + alpha", 6: "RGB + alpha"}
 """By the header's colour type."""
 _JPEG_MODES = {1: "gray", 3: "RGB", 4: "CMYK"}
 """By the number of components."""
@@ -57,6 +59,8 @@ def decode_gray(data: bytes) -> NDArray[np.uint8]:
     are pixels of the picture as stored. Raises ValueError as `image_size` does.
     """
     _header(data)
+    if data.startswith(_PNG_MAGIC) and data[25] == _RGB:
+        return _gray_of_rgb(data)
     return _decode(data, cv2.IMREAD_GRAYSCALE)
 
 
@@ -64,6 +68,15 @@ def decode_colour(data: bytes) -> NDArray[np.uint8]:
     """The same with its colours, (H, W, 3) uint8 BGR; a gray file has three identical channels."""
     _header(data)
     return _decode(data, cv2.IMREAD_COLOR)
+
+
+def _gray_of_rgb(data: bytes) -> NDArray[np.uint8]:
+    """Gray pixels of an RGB PNG by libspng: a fifth faster than OpenCV (png_decoders.py)."""
+    try:
+        pixels_HW3 = pyspng.load(data, "RGB")
+    except RuntimeError as error:
+        raise ValueError(f"the image can't be decoded: {error}; export it again") from error
+    return cv2.cvtColor(pixels_HW3, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 
 def _decode(data: bytes, flags: int) -> NDArray[np.uint8]:
