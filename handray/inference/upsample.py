@@ -39,9 +39,9 @@ def aligned_box(
     logit_hw: NDArray[np.float32], source_hw: tuple[int, int], threshold: float
 ) -> Box | None:
     """Linear interpolation between the source pixels that the label's pixels were taken from."""
-    x, y, width, height = cv2.boundingRect((logit_hw > threshold).view(np.uint8))
-    if not width:
+    if (above := _above(logit_hw, threshold)) is None:
         return None
+    x, y, width, height = above
     rows = _knots(source_hw[0], logit_hw.shape[0]).between(y, y + height)
     columns = _knots(source_hw[1], logit_hw.shape[1]).between(x, x + width)
     # Rows first, on the few columns of the model frame; then columns.
@@ -69,15 +69,29 @@ def baseline_box(
     torch round them differently in the last bit, so that a pixel whose probability lies within 2e-6
     of the threshold may differ (6 of 670 million did in trials at 12 pairs of sizes).
     """
-    x, y, width, height = cv2.boundingRect((logit_hw > threshold).view(np.uint8))
-    if not width:
+    if (above := _above(logit_hw, threshold)) is None:
         return None
+    x, y, width, height = above
     rows = _snapped(y, y + height, logit_hw.shape[0], source_hw[0])
     columns = _snapped(x, x + width, logit_hw.shape[1], source_hw[1])
     crop = logit_hw[rows.model, columns.model]
     size = (columns.source.stop - columns.source.start, rows.source.stop - rows.source.start)
     resized = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_LINEAR), np.float32)
     return Box(resized, rows.source.start, columns.source.start)
+
+
+def _above(logit_hw: NDArray[np.float32], threshold: float) -> tuple[int, int, int, int] | None:
+    """x, y, width and height of the box of what is above a threshold; None if nothing is.
+
+    Each column's maximum first: one pass at the memory's speed, and few columns are left then.
+    """
+    columns = np.flatnonzero(cv2.reduce(logit_hw, 0, cv2.REDUCE_MAX)[0] > threshold)
+    if not len(columns):
+        return None
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    part = np.ascontiguousarray(logit_hw[:, left:right] > threshold).view(np.uint8)
+    _, y, width, height = cv2.boundingRect(part)
+    return left, y, width, height
 
 
 @dataclass(frozen=True)
