@@ -7,21 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handray.reporting.audit import OverlapFacts
+from handray.reporting.figures import MOST_CLASSES, legend, name_rows, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TRAIN, TEST, DIM = "#0072b2", "#d55e00", "#8a939e"
 MOST_PAIRS = 20
-MOST_CLASSES = 60
 
 
 def gray_levels(
     train: NDArray[np.int64], test: NDArray[np.int64], mean: float, std: float
 ) -> "Figure":
     """Share of pixels at each gray level, on a logarithmic scale; mean and std of the training."""
-    figure, axes = _figure(11, 3.2)
+    figure, (axes,) = new_figure(11, 3.2, 1)
     for counts, colour, name in ((train, TRAIN, "training images"), (test, TEST, "test images")):
         if counts.any():
             axes.step(
@@ -30,7 +29,7 @@ def gray_levels(
     axes.axvline(mean, color=TRAIN, lw=1.2, ls="--")
     axes.axvspan(max(mean - std, 0), mean + std, color=TRAIN, alpha=0.08, lw=0, label="mean ± std")
     axes.set(yscale="log", xlabel="gray level", ylabel="share of pixels", xlim=(-1, 256))
-    axes.legend(frameon=False)
+    legend(axes)
     return figure
 
 
@@ -38,7 +37,7 @@ def films(
     means: NDArray[np.float64], contrasts: NDArray[np.float64], is_train: NDArray[np.bool_]
 ) -> "Figure":
     """Each film's brightness and contrast."""
-    figure, axes = _figure(6.5, 3.8)
+    figure, (axes,) = new_figure(6.5, 3.8, 1)
     for chosen, colour, name in ((is_train, TRAIN, "training"), (~is_train, TEST, "test")):
         if chosen.any():
             axes.plot(
@@ -52,7 +51,7 @@ def films(
                 label=name,
             )
     axes.set(xlabel="mean gray level", ylabel="contrast (5th to 95th percentile)")
-    axes.legend(frameon=False)
+    legend(axes)
     return figure
 
 
@@ -61,9 +60,15 @@ def class_areas(
 ) -> "Figure":
     """Pixels of each class over all images: box, whiskers and outliers, on a logarithmic scale."""
     shown = [c for c in range(len(names)) if (pixels_NC[:, c] > 0).any()][:MOST_CLASSES]
-    figure, axes = _figure(11, 0.8 + 0.24 * len(shown))
+    figure, (axes,) = new_figure(11, 0.8 + 0.24 * len(shown), 1)
     values = [pixels_NC[pixels_NC[:, c] > 0, c] for c in shown]
-    boxes = axes.boxplot(values, orientation="horizontal", widths=0.62, patch_artist=True)
+    boxes = axes.boxplot(
+        values,
+        positions=range(len(shown)),
+        orientation="horizontal",
+        widths=0.62,
+        patch_artist=True,
+    )
     for patch, c in zip(boxes["boxes"], shown, strict=True):
         patch.set(facecolor=colours[c], edgecolor="#333a42", lw=0.8)
     for part in ("whiskers", "caps", "medians"):
@@ -71,8 +76,7 @@ def class_areas(
             line.set(color="#333a42", lw=0.9)
     for line in boxes["fliers"]:
         line.set(marker=".", ms=4, mfc="#333a42", mec="none", alpha=0.6)
-    axes.set_yticks(range(1, len(shown) + 1), [names[c] for c in shown])
-    axes.invert_yaxis()
+    name_rows(axes, [names[c] for c in shown])
     axes.set(xscale="log", xlabel="pixels")
     return figure
 
@@ -80,21 +84,16 @@ def class_areas(
 def pairs(overlaps: Mapping[tuple[str, str], OverlapFacts]) -> "Figure":
     """Mean IoU of the pairs of classes that overlap most."""
     shown = list(overlaps.items())[:MOST_PAIRS]
-    figure, axes = _figure(8.5, 0.8 + 0.25 * len(shown))
-    axes.barh(
-        [f"{one} - {other}" for (one, other), _ in shown],
-        [facts.iou for _, facts in shown],
-        color=TRAIN,
-        height=0.66,
-    )
-    axes.invert_yaxis()
+    figure, (axes,) = new_figure(8.5, 0.8 + 0.25 * len(shown), 1)
+    axes.barh(range(len(shown)), [facts.iou for _, facts in shown], color=TRAIN, height=0.66)
+    name_rows(axes, [f"{one} - {other}" for (one, other), _ in shown])
     axes.set_xlabel("mean IoU over the images that have both")
     return figure
 
 
 def bends(right: Sequence[float], left: Sequence[float], limit: float) -> "Figure":
     """Bend of the wrist of each hand, right and left; lines where a wrist counts as bent."""
-    figure, axes = _figure(8.5, 3.0)
+    figure, (axes,) = new_figure(8.5, 3.0, 1)
     known = [np.array([bend for bend in side if not np.isnan(bend)]) for side in (right, left)]
     every = np.concatenate([*known, [-limit, limit]])
     edges = np.arange(np.floor(every.min() / 4) * 4, every.max() + 4.1, 4)
@@ -109,16 +108,5 @@ def bends(right: Sequence[float], left: Sequence[float], limit: float) -> "Figur
     for place in (-limit, limit):
         axes.axvline(place, color=DIM, lw=1, ls="--")
     axes.set(xlabel="degrees, positive to the little finger", ylabel="hands")
-    axes.legend(frameon=False)
+    legend(axes)
     return figure
-
-
-def _figure(width: float, height: float) -> tuple["Figure", "Axes"]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", color="#e6e9ed", lw=0.8)
-    axes.set_axisbelow(True)
-    return figure, axes

@@ -35,7 +35,7 @@ def group_of(name: str) -> str:
 
 def curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], best: bool = True) -> "Figure":
     """Loss and held-out Dice of each training by epoch; a ring at the best epoch."""
-    figure, (loss, dice) = _figure(11, 3.6, 2)
+    figure, (loss, dice) = new_figure(11, 3.6, 2)
     for number, (name, history) in enumerate(histories.items()):
         colour = LINES[number % len(LINES)]
         style = ("-", "--", ":")[number // len(LINES) % 3]
@@ -50,14 +50,14 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], best: bool = Tr
     loss.set(xlabel="epoch", ylabel="training loss")
     dice.set(xlabel="epoch", ylabel="held-out Dice")
     if len(histories) <= 12:
-        _legend(loss)
+        legend(loss)
     return figure
 
 
 def dice_of_classes(dice_NC: Floats, class_names: Sequence[str]) -> "Figure":
     """Mean Dice of each class, the worst on top, with the spread over images."""
     order = np.argsort(dice_NC.mean(axis=0), kind="stable")[:MOST_CLASSES]
-    figure, (axes,) = _figure(9, 1.2 + 0.24 * len(order), 1)
+    figure, (axes,) = new_figure(9, 1.2 + 0.24 * len(order), 1)
     seen: dict[str, Any] = {}
     for place, c in enumerate(order.tolist()):
         group = group_of(class_names[c])
@@ -66,24 +66,24 @@ def dice_of_classes(dice_NC: Floats, class_names: Sequence[str]) -> "Figure":
         axes.plot([low, high], [place, place], color=colour, lw=1.4, alpha=0.55)
         axes.plot([quarter, three], [place, place], color=colour, lw=6, alpha=0.4)
         (seen[group],) = axes.plot(dice_NC[:, c].mean(), place, "o", color=colour, ms=5.5)
-    _names(axes, [class_names[c] for c in order.tolist()])
+    name_rows(axes, [class_names[c] for c in order.tolist()])
     axes.set(xlabel="Dice at source size: mean, middle half and middle 90 % of the images")
     axes.grid(axis="y", visible=False)
     if groups := [group for group in GROUPS if group in seen]:
-        _legend(axes, [seen[group] for group in groups], groups)
+        legend(axes, [seen[group] for group in groups], groups)
     return figure
 
 
 def dice_of_slices(means: Mapping[str, Mean]) -> "Figure":
     """Mean Dice of each slice with its interval over people."""
-    figure, (axes,) = _figure(9, 1.1 + 0.3 * len(means), 1)
+    figure, (axes,) = new_figure(9, 1.1 + 0.3 * len(means), 1)
     for place, (name, mean) in enumerate(means.items()):
         colour = GROUP_COLOURS.get(name, OTHER)
         if np.isfinite(mean.low):
             axes.plot([mean.low, mean.high], [place, place], color=colour, lw=2, alpha=0.6)
         axes.plot(mean.dice, place, "o", color=colour, ms=6)
     axes.axvline(next(iter(means.values())).dice, color="#c3cad2", lw=1, zorder=0)
-    _names(axes, [f"{name}  ({mean.images})" for name, mean in means.items()])
+    name_rows(axes, [f"{name}  ({mean.images})" for name, mean in means.items()])
     axes.set(xlabel="Dice at source size: mean and 95 % interval over people (number of images)")
     axes.grid(axis="y", visible=False)
     return figure
@@ -93,7 +93,7 @@ def dice_by(
     what: str, values: Sequence[float], dice_LC: Floats, class_names: Sequence[str]
 ) -> "Figure":
     """Mean Dice of all classes and of groups by what a pixel must have, at L values of it."""
-    figure, (axes,) = _figure(8, 3.8, 1)
+    figure, (axes,) = new_figure(8, 3.8, 1)
     for name, chosen in _grouped(class_names).items():
         dice_L = dice_LC[:, chosen].mean(axis=1)
         colour = GROUP_COLOURS[name]
@@ -102,7 +102,7 @@ def dice_by(
         axes.plot(values[at], dice_L[at], "o", color=colour, ms=7)
     axes.set(xlabel=f"{what} (dot: the best)", ylabel="Dice")
     axes.set_xticks(values, [f"{value:.3g}" for value in values])
-    _legend(axes)
+    legend(axes)
     return figure
 
 
@@ -110,7 +110,7 @@ def reliability(
     held_LC: NDArray[np.int64], true_LC: NDArray[np.int64], class_names: Sequence[str]
 ) -> "Figure":
     """How often pixels of a probability are the class's, and how many such pixels there are."""
-    figure, (axes, share) = _figure(11, 3.9, 2)
+    figure, (axes, share) = new_figure(11, 3.9, 2)
     middles = [sum(band) / 2 for band in BANDS]
     axes.plot([0, 1], [0, 1], "--", color="#aab3bd", lw=1, label="as it should be")
     for name, chosen in _grouped(class_names).items():
@@ -120,7 +120,7 @@ def reliability(
         width = 2.2 if name == "all" else 1.4
         axes.plot(middles, found, "-o", color=GROUP_COLOURS[name], label=name, lw=width, ms=4.5)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="share that is true")
-    _legend(axes)
+    legend(axes)
     held = held_LC.sum(axis=1)
     names = [f"{low:g} to {high:g}" for low, high in BANDS]
     share.bar(names, held / max(1, held.sum()), color=GROUP_COLOURS["fingers"], width=0.7)
@@ -131,7 +131,7 @@ def reliability(
 
 def time_spent(seconds: Mapping[str, Mapping[str, float]]) -> "Figure":
     """What each training's time went into, stacked: row -> part -> seconds."""
-    figure, (axes,) = _figure(9, 1.3 + 0.34 * len(seconds), 1)
+    figure, (axes,) = new_figure(9, 1.3 + 0.34 * len(seconds), 1)
     parts = list(dict.fromkeys(part for row in seconds.values() for part in row))
     most = max(sum(row.values()) for row in seconds.values())
     unit, size = ("h", 3600) if most > 7200 else ("min", 60) if most > 120 else ("s", 1)
@@ -140,7 +140,7 @@ def time_spent(seconds: Mapping[str, Mapping[str, float]]) -> "Figure":
         widths = np.array([row.get(part, 0.0) / size for row in seconds.values()])
         axes.barh(range(len(seconds)), widths, left=left, color=colour, height=0.6, label=part)
         left += widths
-    _names(axes, list(seconds))
+    name_rows(axes, list(seconds))
     axes.set_xlabel(unit)
     axes.grid(axis="y", visible=False)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(parts), frameon=False)
@@ -149,14 +149,14 @@ def time_spent(seconds: Mapping[str, Mapping[str, float]]) -> "Figure":
 
 def differences(values: Floats, rows: Sequence[str], columns: Sequence[str]) -> "Figure":
     """A table of signed numbers as colours: green is better, brown is worse."""
-    figure, (axes,) = _figure(2.2 + 0.95 * len(columns), 1.2 + 0.3 * len(rows), 1)
+    figure, (axes,) = new_figure(2.2 + 0.95 * len(columns), 1.2 + 0.3 * len(rows), 1)
     most = max(1e-6, float(np.nanmax(np.abs(values), initial=0)))
     axes.imshow(values, cmap="BrBG", vmin=-most, vmax=most, aspect="auto")
     for (y, x), value in np.ndenumerate(values):
         if np.isfinite(value):
             colour = "w" if abs(value) > 0.7 * most else "#1b2027"
             axes.text(x, y, f"{value:+.3f}", ha="center", va="center", color=colour, fontsize=8.5)
-    _names(axes, rows)
+    name_rows(axes, rows)
     axes.set_xticks(range(len(columns)), [name.replace(" ", "\n", 1) for name in columns])
     axes.grid(visible=False)
     return figure
@@ -169,7 +169,8 @@ def _grouped(class_names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     return everything | {group: chosen for group, chosen in groups.items() if chosen.any()}
 
 
-def _figure(width: float, height: float, columns: int) -> tuple["Figure", list["Axes"]]:
+def new_figure(width: float, height: float, columns: int) -> tuple["Figure", list["Axes"]]:
+    """A figure of charts side by side, width and height in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -183,7 +184,7 @@ def _figure(width: float, height: float, columns: int) -> tuple["Figure", list["
     return figure, list(rows[0])
 
 
-def _names(axes: "Axes", names: Sequence[str]) -> None:
+def name_rows(axes: "Axes", names: Sequence[str]) -> None:
     """Rows of a chart from the top on; whatever the names hold is no formula."""
     plain = [name.encode("utf-8", "replace").decode() for name in names]
     short = [name if len(name) <= 40 else f"{name[:37]}..." for name in plain]
@@ -191,6 +192,7 @@ def _names(axes: "Axes", names: Sequence[str]) -> None:
     axes.set_ylim(len(short) - 0.4, -0.6)
 
 
-def _legend(axes: "Axes", handles: Sequence[Any] = (), names: Sequence[str] = ()) -> None:
+def legend(axes: "Axes", handles: Sequence[Any] = (), names: Sequence[str] = ()) -> None:
+    """The names of what a chart shows, or of the handles alone."""
     given = (list(handles), list(names)) if handles else ()
     axes.legend(*given, frameon=False, fontsize=9, loc="best")
