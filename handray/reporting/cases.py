@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from handray.bones import CARPALS
 from handray.data.radiographs import read_image
 from handray.masks.rle import RunRows, decode
-from handray.reporting.colours import class_colours
+from handray.reporting.colours import BOTH, EXTRA, MISSED, SWAPPED, class_colours
 from handray.reporting.judged import Judged
 from handray.reporting.overlay import draw_overlay, paint
 from handray.reporting.page import Block, Gallery, Text, Tile, photo
@@ -21,11 +21,9 @@ SIDE = 640
 """Of a picture in the page, pixels at most."""
 COARSE, CLOSE = 250, 1000
 """Parts of a film's side that an outline is as wide as, in a small picture and in a close one."""
-RIGHT, EXTRA, MISSED, SWAPPED = "#56b4e9", "#e8651a", "#f0e442", "#cc79a7"
 LEGEND = (
-    "Errors: blue is right, yellow is missed, vermilion is too much, purple is given to another "
-    "class. In the last picture the label is white, the "
-    "prediction coloured."
+    "Errors: gray is right, blue is missed, vermilion is too much, purple is given to another "
+    "class. In the last picture the label is white, the prediction coloured."
 )
 
 Image = NDArray[np.uint8]
@@ -71,15 +69,15 @@ def _case(judged: Judged, number: int) -> list[Block]:
 
 def errors(image_HW: Image, ours: RunRows, truth: RunRows) -> Image:
     """Where masks and label agree and where they don't, over the darkened film, (H, W, 3) BGR."""
-    right, extra, missed = (np.zeros(image_HW.shape, bool) for _ in range(3))
+    both, extra, missed = (np.zeros(image_HW.shape, bool) for _ in range(3))
     for c in range(len(truth)):
         mine_HW, its_HW = decode(ours[c], image_HW.shape), decode(truth[c], image_HW.shape)
-        right |= mine_HW & its_HW
+        both |= mine_HW & its_HW
         extra |= mine_HW & ~its_HW
         missed |= its_HW & ~mine_HW
     picture = (0.7 * cv2.cvtColor(image_HW, cv2.COLOR_GRAY2BGR)).astype(np.uint8)
     for chosen, colour, share in (
-        (right, RIGHT, 0.35),
+        (both, BOTH, 0.35),
         (extra, EXTRA, 0.9),
         (missed, MISSED, 0.9),
         (extra & missed, SWAPPED, 0.9),

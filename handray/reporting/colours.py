@@ -12,6 +12,8 @@ from handray.bones import BONES, CARPALS
 ORANGE, SKY, GREEN, YELLOW = "#e69f00", "#56b4e9", "#009e73", "#f0e442"
 BLUE, VERMILION, PURPLE, WHITE = "#2f86d6", "#e8651a", "#cc79a7", "#f2f2f2"
 
+BOTH, MISSED, EXTRA, SWAPPED = "#9fb4c0", SKY, VERMILION, PURPLE
+"""Pixels of label and prediction, of the label alone, of the prediction alone, of two classes."""
 HUES = (ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, WHITE)
 RAYS = ((ORANGE, 3), (SKY, 4), (YELLOW, 4), (GREEN, 4), (PURPLE, 4))
 """Hue and number of bones of each finger, thumb first."""

@@ -10,10 +10,11 @@ from handray.data.radiographs import Radiograph
 from handray.inference.submission import Submission
 from handray.inference.suspicion import WHOLE, Suspicion
 from handray.masks.rle import Runs, decode
+from handray.reporting.colours import SKY, VERMILION
 from handray.reporting.cutout import Cutout, Outline, Polygon, around
 from handray.reporting.page import Block, Cell, Table, Text
 
-LABEL, PREDICTION = "#56b4e9", "#e8651a"
+LABEL, PREDICTION = SKY, VERMILION
 LISTED = 40
 """Rows of the table."""
 

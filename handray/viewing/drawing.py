@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handray.masks.rle import RunRows, Runs
-from handray.reporting.colours import bgr
+from handray.reporting.colours import BOTH, EXTRA, MISSED, bgr
 from handray.reporting.overlay import paint
 from handray.viewing.window import Image, Window
 
@@ -19,8 +19,6 @@ Box = tuple[slice, slice]
 JPEG_QUALITY = 92
 LINE = 2
 """Width of outlines, panel pixels."""
-BOTH, MISSED, EXTRA = "#9fb4c0", "#56b4e9", "#e8651a"
-"""Pixels of label and prediction, of the label alone, of the prediction alone."""
 MOST_LOSS = 3.0
 """Loss of a pixel that is drawn brightest, nats: a probability of 5 % for what is true."""
 

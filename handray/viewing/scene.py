@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.reporting.colours import class_colours
+from handray.reporting.colours import BOTH, EXTRA, MISSED, class_colours
 from handray.viewing.case import Case, Prediction
 from handray.viewing.comparing import agreement, difference, losses
-from handray.viewing.drawing import BOTH, EXTRA, MISSED, MOST_LOSS, Panel, vote_colours
+from handray.viewing.drawing import MOST_LOSS, Panel, vote_colours
 from handray.viewing.window import Image
 
 Numbers = NDArray[np.float64] | NDArray[np.int64]

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from handray.masks.rle import RunRows, encode
-from handray.reporting.colours import bgr
+from handray.reporting.colours import BOTH, EXTRA, MISSED, bgr
 from handray.viewing import window as window_module
-from handray.viewing.drawing import BOTH, EXTRA, MISSED, Look, Panel, as_jpeg, vote_colours
+from handray.viewing.drawing import Look, Panel, as_jpeg, vote_colours
 from handray.viewing.window import Window
 
 SIDE = 60
