@@ -50,7 +50,9 @@ def start_ray(verbose: bool) -> str:
     """
     # RAY_ADDRESS alone decides: a cluster left behind on this machine must not be joined by chance.
     address = os.environ.get("RAY_ADDRESS")
-    os.environ.update(WORKER_ENV | DRIVER_ENV | ({} if address else ALONE_ENV))
+    for name, value in (WORKER_ENV | DRIVER_ENV | ({} if address else ALONE_ENV)).items():
+        os.environ.setdefault(name, value)  # who has set one knows why
+    worker_env = {name: os.environ[name] for name in WORKER_ENV}
     _check_address(address)
     at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
@@ -59,7 +61,7 @@ def start_ray(verbose: bool) -> str:
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.ERROR,
             # Workers here inherit this process's environment; set by Ray, they would start twice.
-            runtime_env={"env_vars": WORKER_ENV} if address else None,
+            runtime_env={"env_vars": worker_env} if address else None,
         )
     except Exception as error:  # Ray raises what its start-up meets, bare Exceptions among them
         reason = str(error).strip().split("\n")[0]

@@ -66,7 +66,8 @@ def warn(text: str) -> None:
 class LiveLines:
     """Lines that are drawn over each other in a terminal, and now and then into a log file.
 
-    Used as a context manager; ``lines`` is asked for the text from a thread of its own.
+    Used as a context manager; ``lines`` is asked for the text once a second, from a thread of its
+    own, and may ``say`` what has come up since.
     """
 
     def __init__(self, lines: Callable[[], Sequence[str]]) -> None:
@@ -74,6 +75,8 @@ class LiveLines:
         self.is_terminal = sys.stderr.isatty()
         self._drawn = 0
         self._last: list[str] = []
+        self._next = time.monotonic() + LOG_SECONDS
+        """When a log may get its next lines."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -87,6 +90,7 @@ class LiveLines:
         self._thread.join(timeout=5)
         _live.remove(self)
         if kind is None:
+            self._next = 0
             self._draw()
 
     def say(self, text: str) -> None:
@@ -96,8 +100,7 @@ class LiveLines:
             print(text, flush=True)
 
     def _run(self) -> None:
-        pause = REDRAW_SECONDS if self.is_terminal else LOG_SECONDS
-        while not self._stop.wait(pause):
+        while not self._stop.wait(REDRAW_SECONDS):
             # A word that doesn't come, from a cluster in trouble, must not end the display.
             with suppress(Exception):
                 self._draw()
@@ -108,10 +111,12 @@ class LiveLines:
         lines = [line[:width] for line in self.lines()]
         with _drawing:
             if not self.is_terminal:
-                for line in lines:
-                    if line not in self._last:
-                        print(line, file=sys.stderr, flush=True)
-                self._last = lines
+                if time.monotonic() >= self._next:
+                    self._next = time.monotonic() + LOG_SECONDS
+                    for line in lines:
+                        if line not in self._last:
+                            print(line, file=sys.stderr, flush=True)
+                    self._last = lines
                 return
             self.erase()
             for line in lines:

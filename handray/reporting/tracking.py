@@ -384,7 +384,7 @@ def _find_run(option: str, run_id: str) -> tuple[MlflowClient, Run]:
     remedy = "see the ids in the training's last lines or in the MLflow UI"
     if uri.startswith("sqlite:") and not _sqlite_file(uri).exists():
         raise ValueError(f"{option} {run_id}: there is no tracking store at {uri}; {remedy}")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    _quiet()
     client = MlflowClient(tracking_uri=uri)
     try:
         return client, client.get_run(run_id)
@@ -394,13 +394,19 @@ def _find_run(option: str, run_id: str) -> tuple[MlflowClient, Run]:
 
 def _open() -> tuple[MlflowClient, str]:
     """A client of the tracking store, and the experiment's id there."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    _quiet()
     uri = tracking_uri()
     if uri.startswith("sqlite:"):
         _local_store().mkdir(parents=True, exist_ok=True)
     client = MlflowClient(tracking_uri=uri)
     return client, _experiment(client, uri)
+
+
+def _quiet() -> None:
+    """Have MLflow keep to itself what is no trouble, and tracebacks of what it raises as well."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)
 
 
 def _sqlite_file(uri: str) -> Path:

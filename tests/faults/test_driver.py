@@ -12,6 +12,9 @@ from conftest import result
 from faulty import PATIENCE, Faulty, stop
 from processes import mlflow_runs, wait_for
 
+EPOCH = 6
+"""Steps between two checkpoints."""
+
 
 @dataclass
 class Ended:
@@ -91,17 +94,16 @@ def test_a_driver_that_is_ended_says_so_and_leaves_no_process(story, how, code, 
     assert ends[how].statuses == {status}
 
 
-@pytest.mark.parametrize(
-    ("how", "resumed"), [(signal.SIGKILL, 6), (signal.SIGTERM, 6), (signal.SIGINT, 12)]
-)
-def test_the_same_command_goes_on_from_the_last_whole_checkpoint(story, table, how, resumed):
-    training, ends = story.training, story.ends
-    assert training.went_on(ends[how].again)[1] == resumed
-    seconds = training.went_on(ends[how].again)[2]
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_same_command_goes_on_from_the_last_whole_checkpoint(story, table, how):
+    reached, resumed, seconds = story.training.went_on(story.ends[how].again)
     if how == signal.SIGTERM:
+        assert resumed == story.kept[0]
         outcome = "ends; told, the same command goes on from the one before"
         table("driver SIGTERMed, last checkpoint then cut short on disk", outcome, seconds)
     else:
+        # Ranks outlive a killed driver by a second or two, and may have begun no step since.
+        assert resumed in {reached // EPOCH * EPOCH, (reached + 1) // EPOCH * EPOCH}
         table(f"driver {how.name}", "ends, the same command goes on, same result", seconds)
 
 

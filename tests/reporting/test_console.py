@@ -2,6 +2,7 @@
 
 import pytest
 
+from handray.reporting import console
 from handray.reporting.console import Counting, LiveLines, dice_table, duration, progress_line
 
 WORD = {
@@ -33,7 +34,8 @@ def test_a_folds_line_says_where_it_is_and_how_long_it_will_take():
     assert progress_line("fold 1", None) == "fold 1  waiting for its workers to start"
 
 
-def test_a_log_file_gets_each_line_once_and_no_control_characters(capsys):
+def test_a_log_file_gets_each_line_once_and_no_control_characters(capsys, monkeypatch):
+    monkeypatch.setattr(console, "LOG_SECONDS", 0.0)
     with LiveLines(lambda: ["one", "two"]) as live:
         live.say("stays")
         live._draw()
