@@ -74,7 +74,7 @@ class Outbox:
 
     def _begin_trouble(self, error: Exception) -> None:
         if self._trouble is None:
-            reason = str(error).strip().split("\n")[0][:200]
+            reason = str(_root(error)).strip().split("\n")[0][:200]
             warn(
                 f"{self.server} takes nothing ({reason}); the work goes on, and what it should "
                 "have is kept until it does"
@@ -86,3 +86,10 @@ class Outbox:
             away = time.monotonic() - self._trouble
             print(f"{self.server} is back after {away:.0f} s", file=sys.stderr, flush=True)
             self._trouble = None
+
+
+def _root(error: BaseException) -> BaseException:
+    """The error that led to it: a full disk, a refused connection."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -28,6 +28,16 @@ def disk(path, megabytes):
 
 def enlarge(path, megabytes):
     subprocess.run(["mount", "-o", f"remount,size={megabytes}m", str(path)], check=True)
+
+
+def fill(path):
+    """Write a file until not a page is left."""
+    filler = path / "filler"
+    for size in (1 << 20, 1 << 12):
+        with filler.open("ab", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(size)):
+                pass
+    return filler
 
 
 def test_a_disk_that_is_full_at_a_checkpoint_is_one_sentence_and_goes_on_with_room(
@@ -59,11 +69,7 @@ def test_a_disk_that_is_full_at_the_csv_and_for_mlflow_leaves_nothing_in_part(fa
         arguments = ["--folds", 1, "--epochs", 1]
         process = training.start(*arguments)
         training.paused(process)
-        filler = runs / "filler"
-        with filler.open("wb") as file, pytest.raises(OSError):
-            while True:
-                file.write(bytes(1 << 16))
-                file.flush()
+        filler = fill(runs)
         training.sign().unlink()
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 2, output
