@@ -53,7 +53,7 @@ def test_a_fold_waits_for_a_lost_node_and_ends_with_a_sentence_where_it_stays_aw
     assert "error: fold 0: the cluster no longer has 2 x {'CPU': " in output
     assert "the same command goes on once the lost machines are back" in output
     again = time.time()
-    code, output = training.run("--accumulate", 2)
+    code, output = training.run()
     assert code == 0, output
     _, resumed, seconds = training.went_on(again)
     assert resumed == 12
