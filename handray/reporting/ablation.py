@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from handray.bones import GROUPS
+from handray.bones import groups_of
 from handray.data.pose import is_bent
 from handray.data.radiographs import DataFolder, Radiograph
 from handray.reporting.trials import TrialRecord
@@ -232,12 +232,9 @@ def slices(
         "right hand": side == "R",
         "left hand": side == "L",
     }
-    classes = {
-        group: np.array([name in bones for name in class_names]) for group, bones in GROUPS.items()
-    }
     return (
         {kind: chosen for kind, chosen in images.items() if chosen.any()},
-        {kind: chosen for kind, chosen in classes.items() if chosen.any()},
+        {group: np.isin(class_names, bones) for group, bones in groups_of(class_names).items()},
     )
 
 

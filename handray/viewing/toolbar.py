@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import streamlit as st
 
+from handray.bones import groups_of
 from handray.masks.rle import RunRows
 from handray.reporting.colours import class_colours
 from handray.viewing.case import Case
-from handray.viewing.comparing import groups_of
 from handray.viewing.drawing import Look
 from handray.viewing.window import Window
 
