@@ -230,6 +230,13 @@ class Config:
             if isinstance(value, float) and not math.isfinite(value):
                 flag = key.split(".")[1].replace("_", "-")
                 raise ValueError(f"--{flag} must be a finite number, got {value}")
+        if self.cluster.cuda_graphs and self.train.accumulate > 1:
+            # A graph writes each pass's gradients over those of the one before
+            # (github.com/pytorch/pytorch/issues/181723).
+            raise ValueError(
+                f"--cuda-graphs takes a batch in one pass; add --accumulate 1, got "
+                f"{self.train.accumulate}"
+            )
         check_size(self.model.design, self.data.size)
         if self.optim.schedule == "plateau" and self.data.folds == 1:
             raise ValueError(

@@ -93,11 +93,11 @@ def _paint(cutouts: Sequence[Cutout]) -> list[Picture | None]:
 def _suspects(run: str, data: DataFolder) -> Suspects:
     """Labels against the out-of-fold masks of a run, by its folder's name or MLflow's id."""
     from handray.inference.labels import labels_of
+    from handray.inference.sizes import sizes_in
     from handray.inference.suspicion import suspicions
     from handray.reporting.tracking import download_submission
 
     labels = labels_of(data)
-    sizes = {name: (image.height, image.width) for name, image in labels.images.items()}
     with tempfile.TemporaryDirectory(prefix="handray-") as folder:
         path = Path(RUNS) / run / OUT_OF_FOLD
         if not path.exists():
@@ -105,9 +105,9 @@ def _suspects(run: str, data: DataFolder) -> Suspects:
             path = output.with_name(OUT_OF_FOLD)
         if not path.exists():
             raise ValueError(f"--run {run} has no {OUT_OF_FOLD}: was it trained on all images?")
-        predicted = read_submission(path, sizes.get, f"run {run} out of fold")
+        predicted = read_submission(path, sizes_in(data.root), f"run {run} out of fold")
     ranking = suspicions(predicted, labels.rows(predicted))
-    return Suspects(run, ranking, predicted)
+    return Suspects(run, ranking, predicted, data.class_names)
 
 
 def _tell_faults(data: DataFolder) -> None:

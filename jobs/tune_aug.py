@@ -80,9 +80,9 @@ def main() -> int:
     records = [r for r in load_records(run.path / TRIALS) if r.trial.name in wanted]
     files = _conclude(records, config, data, run)
     if missing:
-        from handray.reporting.tracking import Tracker
+        from handray.reporting.tracking import send_files
 
-        Tracker(run).log_files("parent", files)
+        send_files(run, files)
     for name, sentence in failures.items():
         print(f"error: {name}: {masked(sentence)}", file=sys.stderr)
     return 1 if failures else 0

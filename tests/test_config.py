@@ -105,6 +105,7 @@ def test_the_cluster_is_no_part_of_what_is_learnt():
         (["--batch", "6", "--workers-per-fold", "2"], r"--batch 6 can't be .* 4 equal.*--batch 8"),
         (["--batch", "5", "--accumulate", "2"], "--batch 5 can't be split.*--batch 6"),
         (["--precision", "fp8"], "--precision fp8 is not known; choose one of: auto, bf16"),
+        (["--cuda-graphs"], "--cuda-graphs takes a batch in one pass; add --accumulate 1, got 2"),
         (["--cuda-graphs", "--workers-per-fold", "2"], "--cuda-graphs records one rank's whole"),
         (["--feed", "tape"], "--feed tape is not known"),
         (

@@ -6,6 +6,7 @@ from typing import Any
 
 import ray
 
+from handray.cli import masked
 from handray.cluster.runtime import ON_HEAD
 
 
@@ -38,7 +39,7 @@ class Board:
 
     def fail(self, key: Hashable, sentence: str) -> None:
         """Keep a failure that another try would meet again."""
-        self.failures[key] = sentence
+        self.failures[key] = masked(sentence)
 
     def failure(self, key: Hashable) -> str | None:
         """Why a training can't go on, if it can't."""

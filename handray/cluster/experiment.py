@@ -86,7 +86,7 @@ class Experiment(Setting):
             tracker.settle()
             print(self._standing(failures))
             for fold, sentence in sorted(failures.items()):
-                print(f"error: fold {fold}: {masked(sentence)}", file=sys.stderr)
+                print(f"error: fold {fold}: {sentence}", file=sys.stderr)
             print(f"Folds that ended are in {self.home.path}; the same command tries the others.")
             alarms.tell(f"ended, but folds failed ({_listed(failures)})")
             return 1

@@ -124,7 +124,6 @@ class FoldTraining:
             build_optimizer(model, self.config.optim),
             self.precision.scaler(),
         )
-        # Once the average is copied: a graph can't be.
         parallel = self._parallel(model)
         self.learner = Learner(
             self.config, task.class_names, normalise, self.precision, ranks, parallel
@@ -143,6 +142,8 @@ class FoldTraining:
         is_leaving: Callable[[bool], bool] = lambda _looked: False,
     ) -> None:
         """Train from where the state stands; see Surroundings for what is called when."""
+        if self.config.cluster.cuda_graphs and self.ranks.device.type == "cuda":
+            self._record(self.state.model)
         world = Surroundings(
             self.batches, self.feed.steps, self.validate, progress, checkpoint, is_leaving
         )
@@ -229,14 +230,14 @@ class FoldTraining:
         return model.to(self.ranks.device).to(memory_format=self.precision.memory_format)
 
     def _parallel(self, model: nn.Module) -> nn.Module:
-        """The network as steps call it: in DDP for several ranks, as graphs where asked to."""
-        on_gpu = self.ranks.device.type == "cuda"
+        """The network as steps call it: in DDP for several ranks."""
         if self.ranks.count == 1:
-            return self._graphed(model) if on_gpu and self.config.cluster.cuda_graphs else model
+            return model
+        on_gpu = self.ranks.device.type == "cuda"
         return DistributedDataParallel(model, device_ids=[self.ranks.device] if on_gpu else None)
 
-    def _graphed(self, model: nn.Module) -> nn.Module:
-        """Record forward and backward pass: a launch each instead of one for every kernel."""
+    def _record(self, model: nn.Module) -> None:
+        """Make forward and backward pass graphs: a launch each instead of one for every kernel."""
         size, device = self.config.data.size, self.ranks.device
         image = torch.zeros((self.config.rank_batch, 1, size, size), device=device)
         image = image.contiguous(memory_format=self.precision.memory_format)
@@ -246,4 +247,3 @@ class FoldTraining:
         with self.precision.autocast(cache=False):
             torch.cuda.make_graphed_callables(model, (image,))  # changes the model itself
         model.load_state_dict(before)  # the recording moved the batch norms' statistics
-        return model

@@ -15,6 +15,7 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from handray.cli import masked
 from handray.cluster.checkpoints import Checkpoints
 from handray.cluster.notice import SigtermWatch
 from handray.cluster.runtime import ON_HEAD
@@ -88,7 +89,7 @@ def run_folds(
     errors: dict[int, str] = {}
     for result in results:
         if result.error and result.config:
-            errors[result.config["fold"]] = _sentence(str(result.error).strip())
+            errors[result.config["fold"]] = masked(_sentence(str(result.error).strip()))
     return errors
 
 

@@ -102,7 +102,8 @@ class Sweep(Setting):
         if not self.streamed:
             trials = len(watch.done)
             print(f"{decodes} images were decoded for {trials} trial{'s' * (trials > 1)}")
-        if not failures and "://" not in self.storage:
+        # What the time ran out for goes on from its checkpoint.
+        if not failures and len(watch.done) >= total and "://" not in self.storage:
             shutil.rmtree(self.storage, ignore_errors=True)
         return failures
 
@@ -170,5 +171,5 @@ class _Watch(ray.tune.Callback):
         name = asked_for(trial.config).name
         self.done.add(name)
         lines = str(trial.get_error() or "its process died").strip().splitlines()
-        self.failures[name] = ray.get(self.board.failure.remote(name)) or lines[-1]
+        self.failures[name] = ray.get(self.board.failure.remote(name)) or masked(lines[-1])
         self.say(f"{name}  failed: {self.failures[name]}")

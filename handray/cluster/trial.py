@@ -66,16 +66,18 @@ def run_trial(settings: dict[str, Any], shared: Shared) -> None:
     decoded = shared.decoded[config.data.size]
     task = replace(shared.task, fold=trial.fold, config=config, decoded=decoded)
     with tempfile.TemporaryDirectory(prefix="handray-trial-") as folder:
-        training = _Training(trial, task, shared.storage, Path(folder))
+        training: _Training | None = None
         try:
+            training = _Training(trial, task, shared.storage, Path(folder))
             training.run()
             return
         except TrainingFailureError as error:
             sentence = str(error)
         except torch.OutOfMemoryError:
-            sentence = ""
-        # Outside of the block, whose error holds the step's tensors.
-        sentence = sentence or training.training.out_of_memory()
+            sentence = "" if training else "out of GPU memory: the network alone doesn't fit"
+        if training and not sentence:
+            # Outside of the block, whose error holds the step's tensors.
+            sentence = training.training.out_of_memory()
     ray.get(board.fail.remote(trial.name, sentence))
     raise RuntimeError(sentence)
 
@@ -98,7 +100,8 @@ class _Training:
             saved = torch.load(self.file, map_location="cpu", weights_only=True)
             self.training.state.load_state_dict(saved["state"])
             self.dice = list(saved["dice"])
-            self._hand_over(self.training.state.history)
+            if self.dice:
+                self._hand_over(self.training.state.history)
         self.training.fit(self._post, self._keep)
 
     def _post(self, state: TrainState, pace: Pace) -> None:

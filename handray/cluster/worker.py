@@ -111,10 +111,10 @@ class Rank:
 
     def _is_leaving(self, looked: bool) -> bool:
         """Whether this process was asked to end, or a machine of the fold soon will be."""
+        # All ranks meet in it, those that have heard SIGTERM as well.
+        preemption = ray.train.get_preemption_info() if looked else None
         if SigtermWatch.heard.is_set():
             return True
-        # All ranks look at once, which Ray asks for.
-        preemption = ray.train.get_preemption_info() if looked else None
         if preemption is None or preemption.deadline_ms in self.notices:
             return False
         self.notices.add(preemption.deadline_ms)

@@ -6,16 +6,18 @@ same schedule. People are what is drawn at random, so all images of a person sta
 Axes: N images, C classes.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from handray.bones import GROUPS
+from handray.bones import groups_of
 from handray.data.pose import is_bent
 from handray.data.radiographs import DataFolder, Radiograph
 from handray.reporting.trials import TrialRecord
@@ -114,17 +116,22 @@ def _pairs(couples: Sequence[tuple[TrialRecord, TrialRecord | None]]) -> Pairs |
 
 
 def bootstrap_interval(
-    values_N: Floats, groups_N: NDArray[np.int64], seed: int = 0
+    values_N: Floats, groups_N: Sequence[object] | NDArray[Any], seed: int = 0
 ) -> tuple[float, float]:
     """95 % percentile interval of a mean, where whole groups are drawn with replacement.
 
     Args:
         values_N: what the mean is of.
-        groups_N: whose each value is, any numbers.
+        groups_N: whose each value is: names or numbers.
         seed: of the draws.
 
+    Returns:
+        Its ends; nan for values of a single group, which say nothing about others.
+
     """
-    _, group_N = np.unique(groups_N, return_inverse=True)
+    names, group_N = np.unique(np.asarray(groups_N), return_inverse=True)
+    if len(names) < 2:
+        return math.nan, math.nan
     sums, counts = np.bincount(group_N, values_N), np.bincount(group_N)
     drawn = np.random.default_rng(seed).integers(0, len(sums), (DRAWS, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
@@ -157,7 +164,7 @@ def _row(
 ) -> dict[str, object]:
     difference_N = pairs.difference_NC.mean(axis=1)
     difference = float(difference_N.mean())
-    low, high = bootstrap_interval(difference_N, people(data)[pairs.rows])
+    low, high = bootstrap_interval(difference_N, [data.train[row].person for row in pairs.rows])
     return {
         "policy": name,
         "folds": " ".join(map(str, sorted({record.trial.fold for record in records}))),
@@ -167,7 +174,7 @@ def _row(
         "low": low,
         "high": high,
         # Without repeats the noise is unknown, and nothing can be said to stand out of it.
-        "inside_noise": low <= 0 <= high or not abs(difference) > floor,
+        "inside_noise": not (low > 0 or high < 0) or not abs(difference) > floor,
         "epochs_run": min(len(record.history) for record in records),
         "stopped_early": any(record.stopped_early for record in records),
         "noise_floor": floor,
@@ -212,12 +219,6 @@ def by_slice(policies: Mapping[str, Sequence[TrialRecord]], data: DataFolder) ->
     return pd.DataFrame(table, columns=["policy", "slice", "values", "dice", "difference"])
 
 
-def people(data: DataFolder) -> NDArray[np.int64]:
-    """A number for each training image's person."""
-    names = [image.person for image in data.train]
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)
-
-
 def slices(
     radiographs: Sequence[Radiograph], class_names: Sequence[str]
 ) -> tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.bool_]]]:
@@ -231,12 +232,9 @@ def slices(
         "right hand": side == "R",
         "left hand": side == "L",
     }
-    classes = {
-        group: np.array([name in bones for name in class_names]) for group, bones in GROUPS.items()
-    }
     return (
         {kind: chosen for kind, chosen in images.items() if chosen.any()},
-        {kind: chosen for kind, chosen in classes.items() if chosen.any()},
+        {group: np.isin(class_names, bones) for group, bones in groups_of(class_names).items()},
     )
 
 

@@ -29,12 +29,14 @@ def _gray(audit: Audit) -> Section:
             ["what an overflow makes of it", wrapped, wrapped / 255],
         ],
     )
+    times = f"{std / wrapped:.1f} times" if wrapped else "without limit"
+    too_far = f" Normalised with it, these images would spread {times} too far."
     why = (
-        f"From exact counts of {int(train.sum()):,} pixels, divided once in float64. The last row "
-        "is how the source report got its 0.036: image ** 2 in uint8 wraps around at 256, so that "
-        "16 squared becomes 0. Normalised with it, images would spread "
-        f"{std / wrapped:.1f} times too far. Training normalises with mean and standard deviation "
-        "of its own images, measured anew at its --size; resizing smooths the latter a little."
+        f"From exact counts of {int(train.sum()):,} pixels, divided once in float64. In the last "
+        "row image ** 2 in uint8 wraps around at 256, so that 16 squared becomes 0: the same "
+        f"mistake gave the source report its 0.036.{too_far} Training normalises with mean and "
+        "standard deviation of its own images, measured anew at its --size; resizing smooths the "
+        "latter a little."
     )
     sizes = Table(
         ["size", "images"], [[size, count] for size, count in audit.sizes().most_common()], shown=5

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 from handray.data.audit.findings import Finding
 from handray.data.audit.kinds import KINDS
@@ -14,6 +14,7 @@ from handray.reporting.colours import class_colours
 from handray.reporting.cutout import Cutout
 from handray.reporting.page import (
     Block,
+    Cell,
     Facts,
     Gallery,
     Picture,
@@ -51,22 +52,19 @@ def audit_page(audit: Audit, suspects: Suspects | None, paint: Paint) -> str:
         for cutout, title, note, badge in (suspects.tiles(audit.images, SHOWN) if suspects else ())
     ]
     painted = iter(paint([one.cutout for plan in plans.values() for one in plan]))
-    galleries = {
-        kind: Gallery(
-            [
-                Tile(picture, one.title, one.note, one.badge)
-                for one in plan
-                if (picture := next(painted)) is not None
-            ]
-        )
+    tiles = {
+        kind: [
+            Tile(picture, one.title, one.note, one.badge) if (picture := next(painted)) else None
+            for one in plan
+        ]
         for kind, plan in plans.items()
     }
-    sections = [_overview(audit, galleries[""]), *_faults(audit)]
+    sections = [_overview(audit, _gallery(tiles[""])), *_faults(audit)]
     if suspects:
-        blocks = [*suspects.blocks(), galleries["suspects"], suspects.table()]
+        blocks = [*suspects.blocks(), _gallery(tiles["suspects"]), suspects.table()]
         sections.append(Section("Labels that a network doubts", blocks, suspects.count))
     sections += [
-        _finding_section(audit, kind, galleries[kind]) for kind in KINDS if galleries[kind].tiles
+        _finding_section(audit, kind, tiles[kind]) for kind in KINDS if _by_image(audit, kind)
     ]
     sections += number_sections(audit)
     return render("Data audit", audit.data.root, sections)
@@ -143,13 +141,19 @@ def _texts(group: Sequence[Finding], most: int = 3) -> str:
     return "; ".join(one.text for one in group[:most]) + more
 
 
-def _finding_section(audit: Audit, kind: str, gallery: Gallery) -> Section:
+def _finding_section(audit: Audit, kind: str, tiles: Sequence[Tile | None]) -> Section:
+    """Pictures of the first images that have it, and a list of all that aren't shown."""
     groups = _by_image(audit, kind)
-    blocks: list[Block] = [Text(KINDS[kind].why), gallery]
-    if len(groups) > len(gallery.tiles):
-        rows = [
+    blocks: list[Block] = [Text(KINDS[kind].why), _gallery(tiles)]
+    others = [group for group, tile in zip_longest(groups, tiles) if tile is None]
+    if others:
+        rows: list[list[Cell]] = [
             [audit.images[group[0].image].name, audit.images[group[0].image].person, _texts(group)]
-            for group in groups[len(gallery.tiles) :]
+            for group in others
         ]
         blocks.append(Table(["image", "person", "what"], rows, shown=0))
     return Section(KINDS[kind].title, blocks, len(groups))
+
+
+def _gallery(tiles: Sequence[Tile | None]) -> Gallery:
+    return Gallery([tile for tile in tiles if tile is not None])

@@ -55,12 +55,17 @@ def banner(*lines: str) -> str:
     return "\n".join([bar, *(f"** {line}" for line in lines), bar])
 
 
-def warn(text: str) -> None:
-    """Print a warning on stderr, from any thread, above the lines that are live just now."""
+def tell(text: str) -> None:
+    """Print a line on stderr, from any thread, above the lines that are live just now."""
     with _drawing:
         for live in _live:
             live.erase()
-        print(f"warning: {masked(text)}", file=sys.stderr, flush=True)
+        print(masked(text), file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """The same with a warning."""
+    tell(f"warning: {text}")
 
 
 class LiveLines:
@@ -91,13 +96,14 @@ class LiveLines:
         _live.remove(self)
         if kind is None:
             self._next = 0
-            self._draw()
+            with suppress(Exception):
+                self._draw()
 
     def say(self, text: str) -> None:
         """Print a line that stays, above the live ones."""
         with _drawing:
             self.erase()
-            print(text, flush=True)
+            print(masked(text), flush=True)
 
     def _run(self) -> None:
         while not self._stop.wait(REDRAW_SECONDS):

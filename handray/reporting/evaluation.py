@@ -43,8 +43,7 @@ def report(evaluation: Evaluation, labels: Labels | None) -> dict[str, Any]:
     names = evaluation.image_names
     known = labels is not None and set(names) <= set(labels.people)
     drawn = [labels.people[name] for name in names] if labels and known else list(names)
-    groups_N = np.unique(drawn, return_inverse=True)[1]
-    interval = list(bootstrap_interval(dice_N, groups_N)) if len(set(drawn)) > 1 else None
+    interval = list(bootstrap_interval(dice_N, drawn)) if len(set(drawn)) > 1 else None
     shown = [labels.images[name] for name in names] if labels and labels.covers(names) else []
     worst = np.argsort(dice_N, kind="stable")[:WORST]
     everywhere = np.ones(dice_NC.shape, bool)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.bones import GROUPS
+from handray.bones import GROUPS, groups_of
 from handray.inference.calibration import BANDS
 from handray.reporting.judged import Mean
 
@@ -164,9 +164,10 @@ def differences(values: Floats, rows: Sequence[str], columns: Sequence[str]) -> 
 
 def _grouped(class_names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     """Which classes all are, and which each group has, where there is any."""
-    groups = {g: np.array([group_of(name) == g for name in class_names]) for g in GROUPS}
     everything = {"all": np.ones(len(class_names), bool)}
-    return everything | {group: chosen for group, chosen in groups.items() if chosen.any()}
+    return everything | {
+        g: np.isin(class_names, bones) for g, bones in groups_of(class_names).items()
+    }
 
 
 def new_figure(width: float, height: float, columns: int) -> tuple["Figure", list["Axes"]]:

@@ -73,10 +73,7 @@ class Judged:
         chosen = np.ones(len(self.images), bool) if images_N is None else images_N
         dice_N = self.dice_NC[chosen][:, slice(None) if classes_C is None else classes_C].mean(1)
         people_N = np.array([image.person for image in self.images])[chosen]
-        people, person_N = np.unique(people_N, return_inverse=True)
-        low = high = float("nan")
-        if len(people) > 1:
-            low, high = bootstrap_interval(dice_N, person_N)
+        low, high = bootstrap_interval(dice_N, people_N)
         return Mean(float(dice_N.mean()), low, high, len(dice_N))
 
     def slices(self) -> tuple[dict[str, Mean], dict[str, Mean]]:

@@ -1,12 +1,11 @@
 """Messages to a server that may be away for a while: sent in order by a thread, kept until then."""
 
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from handray.reporting.console import warn
+from handray.reporting.console import tell, warn
 
 
 class Outbox:
@@ -84,7 +83,7 @@ class Outbox:
     def _end_trouble(self) -> None:
         if self._trouble is not None:
             away = time.monotonic() - self._trouble
-            print(f"{self.server} is back after {away:.0f} s", file=sys.stderr, flush=True)
+            tell(f"{self.server} is back after {away:.0f} s")
             self._trouble = None
 
 

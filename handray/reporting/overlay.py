@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from handray.masks.rle import RunRows, decode
 from handray.reporting.colours import bgr
+from handray.whole_files import write_bytes
 
 
 def draw_overlay(
@@ -65,9 +66,7 @@ def save_sheet(path: Path, rows: Sequence[Sequence[NDArray[np.uint8]]], height: 
             for picture, width in zip(row, widths, strict=True)
         ]
         lines.append(cv2.hconcat(cells))
-    partial = path.with_name(f".{path.name}")
     done, encoded = cv2.imencode(".png", cv2.vconcat(lines))
     if not done:
         raise OSError(f"{path}: could not encode the picture")
-    partial.write_bytes(encoded.tobytes())
-    partial.replace(path)
+    write_bytes(path, encoded.tobytes())

@@ -27,6 +27,8 @@ class Suspects:
     """The run's name, for people."""
     ranking: Sequence[Suspicion]
     predicted: Submission
+    class_names: Sequence[str]
+    """Of the data folder, in whose order labels are."""
 
     @property
     def count(self) -> int:
@@ -64,12 +66,13 @@ class Suspects:
                 yield self._cutout(image, one), image.name, note, f"Dice {one.dice:.2f}"
 
     def _cutout(self, image: Radiograph, one: Suspicion) -> Cutout:
-        names = self.predicted.class_names
-        chosen = range(len(names)) if one.class_name == WHOLE else [names.index(one.class_name)]
-        row = self.predicted.image_names.index(image.name)
+        names = self.class_names if one.class_name == WHOLE else [one.class_name]
+        masks = self.predicted.masks(self.predicted.image_names.index(image.name))
         hw = image.height, image.width
-        ours = [part for c in chosen for part in contours(self.predicted.runs(row, c), hw)]
-        labels = [image.polygons[c] for c in chosen if c in image.polygons]
+        theirs = [masks[self.predicted.class_names.index(name)] for name in names]
+        ours = [part for runs in theirs for part in contours(runs, hw)]
+        channels = [self.class_names.index(name) for name in names]
+        labels = [image.polygons[c] for c in channels if c in image.polygons]
         whole = one.class_name == WHOLE
         outlines = [Outline(points, LABEL, thick=not whole) for points in labels]
         outlines += [Outline(points, PREDICTION, thick=not whole) for points in ours]

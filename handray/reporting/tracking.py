@@ -83,7 +83,8 @@ class Tracker:
                 if record["epoch"] in known:
                     continue
                 by_class = zip(names, record["class_dice"], strict=True)
-                values = {f"dice_of/{name}": dice for name, dice in by_class}
+                # MLflow takes letters, digits and little else in a metric's name.
+                values = {"dice_of/" + re.sub(r"[^\w.\- ]", "_", n): d for n, d in by_class}
                 # Dice comes last: an epoch that has it is there as a whole.
                 values |= {curve: record[curve] for curve in sorted(CURVES, key="dice".__eq__)}
                 metrics = [Metric(k, float(v), now, record["epoch"]) for k, v in values.items()]
@@ -189,6 +190,17 @@ def start_tracking(
     return tracker
 
 
+def send_files(home: RunFolder, files: Sequence[Path]) -> None:
+    """Add files to a run that has ended; where its server is away there is a warning."""
+    try:
+        tracker = Tracker(home)
+    except Exception as error:  # whatever the server's client raises
+        warn(f"MLflow has not got {', '.join(file.name for file in files)} ({error})")
+        return
+    tracker.log_files("parent", files)
+    tracker.settle()
+
+
 def download_submission(
     run_id: str,
     into: Path,
@@ -249,8 +261,16 @@ def finished_runs(parts: bool, most: int = 200) -> dict[str, str]:
     uri = tracking_uri()
     if uri.startswith("sqlite:") and not _sqlite_file(uri).exists():
         return {}
-    client, experiment = _open()
-    runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=most)
+    _quiet()
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            return {}
+        ids, finished = [experiment.experiment_id], "attributes.status = 'FINISHED'"
+        runs = client.search_runs(ids, finished, max_results=most)
+    except MlflowException as error:
+        raise ValueError(f"MLflow at {uri} refuses to list its runs ({error})") from error
     kept = [run for run in runs if (MLFLOW_PARENT_RUN_ID in run.data.tags) == parts]
     return {run.info.run_id: str(run.info.run_name) for run in kept}
 
@@ -389,7 +409,9 @@ def _find_run(option: str, run_id: str) -> tuple[MlflowClient, Run]:
     try:
         return client, client.get_run(run_id)
     except MlflowException as error:
-        raise ValueError(f"{option} {run_id}: no such run at {uri}; {remedy}") from error
+        if error.error_code in FINAL_CODES[:2]:
+            raise ValueError(f"{option} {run_id}: no such run at {uri}; {remedy}") from error
+        raise ValueError(f"{option} {run_id}: MLflow at {uri} refuses it ({error})") from error
 
 
 def _open() -> tuple[MlflowClient, str]:

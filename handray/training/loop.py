@@ -82,7 +82,8 @@ def fit(state: TrainState, learner: Learner, world: Surroundings) -> None:
     """
     config = learner.config
     pace = Pace(config.train, world.steps_an_epoch, state, learner.ranks)
-    while not _over(state, config, pace):
+    # An epoch that is under way is validated, also where it was kept as the time ran out.
+    while state.step or not _over(state, config, pace):
         _train_epoch(state, learner, world, pace)
         started = time.monotonic()
         # Each rank's batch norms have counted batches of their own.

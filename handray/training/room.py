@@ -19,6 +19,7 @@ def images_that_fit(learner: Learner, state: TrainState) -> int:
     config = learner.config
     share = config.rank_batch * config.train.accumulate
     least = network(config.model.model).least_images
+    vars(state.model).pop("forward", None)  # of a graph, which takes one number of images
     moments = _moments(state)
     state.optimizer.zero_grad(set_to_none=True)
     for module in state.model.modules():

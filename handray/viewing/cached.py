@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from handray.inference.submission import SizeOf
 from handray.viewing.networks import Said, ask, open_network
 from handray.viewing.results import Results, read_results, read_upload
 from handray.viewing.shelf import Shelf
@@ -19,6 +20,11 @@ from handray.viewing.uploads import Picture, read_picture
 def shelf(root: str) -> Shelf:
     """A data folder."""
     return Shelf.of(root)
+
+
+def size_of(root: str | None) -> SizeOf | None:
+    """Looks up sizes in a data folder; None without one."""
+    return shelf(root).size_of if root else None
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
@@ -34,25 +40,25 @@ def uploaded_picture(file_id: str, name: str, _content: bytes) -> Picture:
 
 
 @st.cache_resource(show_spinner="Reading a CSV ...", max_entries=32)
-def results_of(name: str, path: str, changed: float, root: str) -> Results:
+def results_of(name: str, path: str, changed: float, root: str | None) -> Results:
     """The masks of a CSV; ``changed`` is when, so that a new version is read anew."""
-    return read_results(name, [Path(path)], shelf(root).size_of)
+    return read_results(name, [Path(path)], size_of(root))
 
 
 @st.cache_resource(show_spinner="Reading a CSV ...", max_entries=8, scope="session")
-def uploaded_results(file_id: str, name: str, _content: bytes, root: str) -> Results:
+def uploaded_results(file_id: str, name: str, _content: bytes, root: str | None) -> Results:
     """The masks of an uploaded CSV."""
-    return read_upload(_content, name, shelf(root).size_of)
+    return read_upload(_content, name, size_of(root))
 
 
 @st.cache_resource(show_spinner="Fetching a run ...", max_entries=32)
-def results_of_run(run_id: str, root: str) -> Results:
+def results_of_run(run_id: str, root: str | None) -> Results:
     """The masks that a run left."""
     from handray.reporting.tracking import download_results, run_name
 
     with TemporaryDirectory(prefix="handray-") as folder:
         paths = download_results(run_id, Path(folder))
-        return read_results(run_name(run_id), paths, shelf(root).size_of)
+        return read_results(run_name(run_id), paths, size_of(root))
 
 
 @st.cache_data(show_spinner="Asking MLflow ...", ttl=60)
@@ -70,13 +76,13 @@ def dice(results: Results, its_shelf: Shelf) -> dict[str, NDArray[np.float64]]:
         return results.dice(its_shelf.labels)
 
 
-@st.cache_resource(show_spinner="Loading the network ...", max_entries=4, scope="session")
+@st.cache_resource(show_spinner="Loading the network ...", max_entries=16, scope="session")
 def uploaded_network(file_id: str, name: str, _content: bytes) -> Any:
     """A network that was uploaded."""
     return open_network(_content, name)
 
 
-@st.cache_resource(show_spinner="Fetching the network ...", max_entries=4)
+@st.cache_resource(show_spinner="Fetching the network ...", max_entries=16)
 def network_of_run(run_id: str) -> Any:
     """The best network of a fold's run."""
     from handray.reporting.tracking import download_checkpoint
@@ -85,7 +91,7 @@ def network_of_run(run_id: str) -> Any:
         return open_network(download_checkpoint(run_id, Path(folder)).read_bytes(), "best.pt")
 
 
-@st.cache_resource(show_spinner="Predicting ...", max_entries=3, scope="session")
+@st.cache_resource(show_spinner="Predicting ...", max_entries=8, scope="session")
 def said(
     key: str, _network: Any, image: str, _picture: Picture, size: int | None, colour: bool
 ) -> Said:

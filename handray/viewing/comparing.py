@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.bones import GROUPS
 from handray.masks.algebra import areas, dice_rows, intersection_areas, vote_levels
 from handray.masks.planes import draw_planes
 from handray.masks.rle import RunRows
@@ -61,15 +60,6 @@ class Agreement:
     def share_C(self) -> NDArray[np.float64]:
         """Pixels of all members as a share of those of any; 1 where nobody has one."""
         return np.where(self.any_C > 0, self.all_C / np.maximum(self.any_C, 1), 1.0)
-
-
-def groups_of(class_names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The groups of bones that there are among the classes, and their members."""
-    found = {
-        group: tuple(name for name in class_names if name in bones)
-        for group, bones in GROUPS.items()
-    }
-    return {group: members for group, members in found.items() if members}
 
 
 def difference(ours_C: RunRows, truth_C: RunRows) -> Difference:

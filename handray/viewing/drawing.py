@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handray.masks.rle import RunRows, Runs
-from handray.reporting.colours import BOTH, EXTRA, MISSED, bgr
+from handray.reporting.colours import BOTH, EXTRA, MISSED, SWAPPED, bgr
 from handray.reporting.overlay import paint
 from handray.viewing.window import Image, Window
 
@@ -75,11 +75,16 @@ class Panel:
                 both[box] |= ours_hw & true_hw
                 missed[box] |= true_hw & ~ours_hw
                 extra[box] |= ours_hw & ~true_hw
-        missed &= ~extra
+        swapped = missed & extra
         both &= ~(missed | extra)
         faint, strong = self.look.strength / 2, min(1.0, 2 * self.look.strength)
         return self._painted(
-            [(both, BOTH, faint), (missed, MISSED, strong), (extra, EXTRA, strong)]
+            [
+                (both, BOTH, faint),
+                (missed & ~swapped, MISSED, strong),
+                (extra & ~swapped, EXTRA, strong),
+                (swapped, SWAPPED, strong),
+            ]
         )
 
     def votes(self, members: Sequence[RunRows], chosen: Sequence[int]) -> Image:

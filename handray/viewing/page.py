@@ -4,13 +4,14 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from handray.reporting.colours import class_colours
 from handray.viewing.case import Case
 from handray.viewing.drawing import Panel, as_jpeg
-from handray.viewing.scene import LABEL, MODES, PIXELS, RADIOGRAPH, Numbers, Shot
+from handray.viewing.scene import LABEL, MODES, RADIOGRAPH, Numbers, Shot
 from handray.viewing.sidebar import choose, uses_colour
 from handray.viewing.sources import told
 from handray.viewing.toolbar import (
@@ -46,7 +47,9 @@ def show(
     case = None
     with told():
         options = parse()
-        check(options)
+        if "checked" not in st.session_state:
+            check(options)
+            st.session_state["checked"] = True
         case = choose(options)
     if case is None:
         st.info("Choose a radiograph on the left, and predictions or networks to look at.")
@@ -104,14 +107,13 @@ def _legend(entries: Sequence[tuple[str, str]]) -> None:
 def _numbers(case: Case, chosen: Sequence[int], columns: Mapping[str, Numbers]) -> None:
     """A table with a row for each class that is shown, and one for all of them."""
     table = pd.DataFrame({"class": [case.class_names[c] for c in chosen], **columns})
-    sums = {
-        n: values.sum() if n.endswith(PIXELS) else values.mean() for n, values in columns.items()
-    }
+    counts = {name for name, values in columns.items() if np.issubdtype(values.dtype, np.integer)}
+    sums = {n: values.sum() if n in counts else values.mean() for n, values in columns.items()}
     table = pd.concat([pd.DataFrame([{"class": "all", **sums}]), table], ignore_index=True)
     every = class_colours(case.class_names)
     colours = ["color: #ffffff", *(f"color: {every[c]}" for c in chosen)]
     styled = table.style.apply(lambda _: colours, subset=["class"]).format(
-        {name: "{:,.0f}" if name.endswith(PIXELS) else "{:.3f}" for name in columns}
+        {name: "{:,.0f}" if name in counts else "{:.3f}" for name in columns}
     )
     height = ROW_PX * len(table) + 40
     st.dataframe(

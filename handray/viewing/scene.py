@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from handray.reporting.colours import BOTH, EXTRA, MISSED, class_colours
+from handray.reporting.colours import BOTH, EXTRA, MISSED, SWAPPED, class_colours
 from handray.viewing.case import Case, Prediction
 from handray.viewing.comparing import agreement, difference, losses
 from handray.viewing.drawing import MOST_LOSS, Panel, vote_colours
@@ -17,8 +17,6 @@ from handray.viewing.window import Image
 
 Numbers = NDArray[np.float64] | NDArray[np.int64]
 RADIOGRAPH, LABEL = "radiograph", "label"
-PIXELS = "px"
-"""Ends the names of columns that are summed over classes, not averaged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +37,7 @@ class Scene:
     """Colours "#rrggbb" and what they stand for."""
     note: str = ""
     columns: Mapping[str, Numbers] = field(default_factory=dict)
-    """Name -> number of each chosen class, (K,)."""
+    """Name -> number of each chosen class, (K,): counts, to be summed, as int64."""
 
 
 def prediction_output(case: Case, panel: Panel, chosen: Sequence[int]) -> Scene:
@@ -67,7 +65,7 @@ def compare_loss(case: Case, panel: Panel, chosen: Sequence[int]) -> Scene:
         found = difference(one.rows_C, case.truth_C)
         differing_K = found.differing_C[list(chosen)]
         columns[_head(case, one, "Dice")] = found.dice_C[list(chosen)]
-        columns[_head(case, one, PIXELS)] = differing_K
+        columns[_head(case, one, "px")] = differing_K
         picture = panel.difference(one.rows_C, case.truth_C, chosen)
         title = f"{one.name}: {differing_K.sum():,} pixels differ"
         shots.append(Shot(one.name, title, picture))
@@ -85,6 +83,7 @@ def compare_loss(case: Case, panel: Panel, chosen: Sequence[int]) -> Scene:
     else:
         note = "A CSV holds no probabilities: a map of the loss needs a network."
     legend = [(BOTH, "both"), (MISSED, "label alone"), (EXTRA, "prediction alone")]
+    legend.append((SWAPPED, "given to another class"))
     return Scene(shots, legend, note, columns)
 
 
@@ -105,7 +104,7 @@ def members_agreement(case: Case, panel: Panel, chosen: Sequence[int]) -> Scene:
         "Contested pixels are those of some, but not of all predictions.",
         {
             "all / any": found.share_C[list(chosen)],
-            f"contested {PIXELS}": (found.any_C - found.all_C)[list(chosen)],
+            "contested px": (found.any_C - found.all_C)[list(chosen)],
         },
     )
 

@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 import streamlit as st
 
+from handray.bones import groups_of
+from handray.masks.rle import RunRows
 from handray.reporting.colours import class_colours
 from handray.viewing.case import Case
-from handray.viewing.comparing import groups_of
 from handray.viewing.drawing import Look
 from handray.viewing.window import Window
 
@@ -139,8 +140,7 @@ def choose_window(case: Case) -> Window:
     if target != WHOLE:
         rows = [rows for rows in (case.truth_C, *(p.rows_C for p in case.predictions)) if rows]
         classes = [case.class_names.index(name) for name in groups[target]]
-        if rows:
-            window = Window.around(rows[0].take(classes), case.picture.hw)
+        window = Window.around(RunRows.stack([r.take(classes) for r in rows]), case.picture.hw)
     if times == 1:
         return window
     across = st.slider("Left to right, %", 0, 100, 50, key="across", width=120)

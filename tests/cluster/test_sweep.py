@@ -137,7 +137,9 @@ def test_checkpoints_of_trials_that_ended_are_dropped(swept, tmp_path_factory):
     assert [path.name for path in storage.glob("*.pt")] == []
 
 
-def test_a_checkpoint_is_gone_on_with_by_the_same_trial_alone(one_ray, phantoms, tmp_path):
+def test_a_checkpoint_is_gone_on_with_by_the_same_trial_alone(
+    one_ray, phantoms, tmp_path, monkeypatch
+):
     data = read_folder(phantoms)
     config = replaced(CONFIG, {"cluster.checkpoint_minutes": 1e-9, "train.epochs": 2})
     kept = []
@@ -182,6 +184,24 @@ def test_a_checkpoint_is_gone_on_with_by_the_same_trial_alone(one_ray, phantoms,
     longer = replaced(config, {"train.epochs": 3})
     assert epochs_of(trial, longer) == [1, 2, 3]
     assert len([told for told in kept if told[0] == "post"]) > posted, "another config: from anew"
+    other = replaced(config, {"train.seed": 5})
+    with monkeypatch.context() as patch:
+        _stop_at_the_first_checkpoint(patch)
+        with pytest.raises(InterruptedError):
+            epochs_of(trial, other)
+    assert epochs_of(trial, other) == [1, 2], "from within its first epoch"
+
+
+def _stop_at_the_first_checkpoint(patch) -> None:
+    save = _Training._save
+
+    def stop(training, state) -> None:
+        assert state.step, "within an epoch"
+        save(training, state)
+        raise InterruptedError
+
+    patch.setattr("handray.training.pace.LOOK_SECONDS", 0.0)
+    patch.setattr(_Training, "_save", stop)
 
 
 def test_all_cpus_come_back(swept):

@@ -59,7 +59,8 @@ def test_deaths_of_ranks_change_nothing_that_is_learnt_or_predicted(killed, undi
 
 
 def test_a_rank_that_gets_sigterm_keeps_its_step_and_nothing_is_done_twice(faulty, table):
-    training = faulty(step_seconds=0.3)
+    # All ranks meet after each step, to see whether a machine is going.
+    training = faulty("value handray.training.pace:LOOK_SECONDS 0", step_seconds=0.3)
     process = training.start("--workers-per-fold", 2)
     training.reach(process, 8)
     os.kill(training.ranks()[-1], signal.SIGTERM)

@@ -112,6 +112,7 @@ def test_images_of_one_person_are_drawn_together():
     assert bootstrap_interval(values, people) == (0.0, 1.0)
     single = bootstrap_interval(values, np.arange(100))
     assert 0.35 < single[0] < single[1] < 0.65
+    assert np.isnan(bootstrap_interval(values, ["ID001"] * 100)).all(), "nothing of other people"
 
 
 def policies(gain: float):

@@ -97,6 +97,11 @@ def test_other_classes_have_no_findings_of_hands(bars):
     assert "hands" not in bars.summary()
 
 
+def test_findings_whose_pictures_cannot_be_drawn_are_listed_by_name(bars):
+    html = audit_page(bars, None, lambda cutouts: [None for _ in cutouts])
+    assert "film4.png" in html and "data:image/jpeg" not in html
+
+
 def test_areas_overlaps_and_modes_of_other_classes_are_counted(bars):
     facts = bars.classes()["bar"]
     assert (facts.images, facts.median) == (10, 50)

@@ -53,6 +53,16 @@ def test_a_second_start_goes_on_in_the_same_runs_and_logs_no_epoch_twice(home, t
     assert (tmp_path / "runs/mlflow.db").exists()
 
 
+def test_classes_of_any_name_have_a_curve(home):
+    tracker = start_tracking(home, {}, children={"fold0": {"fold": 0}})
+    tracker.log_epochs("fold0", [record(1)], ["M1 (left)", "Ω/β"])
+    tracker.settle()
+    client = MlflowClient(tracking_uri=tracking_uri())
+    for name, dice in (("M1 _left_", 0.6), ("Ω_β", 0.8)):
+        (metric,) = client.get_metric_history(tracker.ids["fold0"], f"dice_of/{name}")
+        assert metric.value == dice
+
+
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "carrier://pigeon", "runs/files"])
 def test_a_store_that_cannot_be_used_is_told_in_one_sentence(home, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -184,6 +184,24 @@ def test_a_rank_that_is_leaving_has_the_state_kept_a_step_later_and_changes_noth
     assert losses[0] == pytest.approx(losses[1])
 
 
+def test_an_epoch_that_was_kept_as_the_minutes_ended_is_still_validated():
+    config = replaced(CONFIG, {"train.minutes": 1.0})
+    asked = iter(range(1, 100))
+    with pytest.raises(InterruptedError):
+        run = Run(config=config)
+        run.fit(is_leaving=lambda _looked: next(asked) == 2, validate=_interrupt)
+    (kept,) = run.checkpoints
+    resumed = Run(config=config)
+    resumed.state.load_state_dict({**kept, "seconds": 61.0})
+    resumed.fit()
+    (epoch,) = resumed.state.history
+    assert epoch["steps"] == resumed.state.steps >= kept["steps"]
+
+
+def _interrupt(_: nn.Module) -> Overlap:
+    raise InterruptedError
+
+
 def test_accumulated_parts_make_the_same_step_as_the_whole_batch():
     whole = Run().fit()
     parts = Run(config=replaced(CONFIG, {"train.accumulate": 4})).fit()

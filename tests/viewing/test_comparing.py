@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from handray.bones import BONES, CARPALS
+from handray.bones import BONES, CARPALS, groups_of
 from handray.masks.rle import RunRows, encode
-from handray.viewing.comparing import agreement, difference, groups_of, losses
+from handray.viewing.comparing import agreement, difference, losses
 
 
 def rows_of(*masks: list[str]) -> RunRows:

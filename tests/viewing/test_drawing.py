@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from handray.masks.rle import RunRows, encode
-from handray.reporting.colours import BOTH, EXTRA, MISSED, bgr
+from handray.reporting.colours import BOTH, EXTRA, MISSED, SWAPPED, bgr
 from handray.viewing import window as window_module
 from handray.viewing.drawing import Look, Panel, as_jpeg, vote_colours
 from handray.viewing.window import Window
@@ -74,6 +74,13 @@ def test_a_difference_shows_what_is_in_both_missed_and_extra():
     faint = [(GRAY + part) // 2 for part in bgr(BOTH)]
     assert colour_at(picture, 25, 20) == tuple(faint)
     assert colour_at(picture, 5, 5) == (GRAY,) * 3
+
+
+def test_a_pixel_that_is_given_to_another_class_has_a_colour_of_its_own():
+    picture = panel().difference(
+        rows_of(None, (10, 30, 10, 30)), rows_of((10, 30, 10, 30), None), [0, 1]
+    )
+    assert colour_at(picture, 20, 20) == bgr(SWAPPED)
 
 
 def test_votes_show_how_many_members_have_a_pixel_and_the_fewest_of_any_class():

@@ -12,6 +12,7 @@ from handray.cluster.doctor.findings import Finding, Located, Verdict
 from handray.cluster.doctor.trials import all_reduce, free_port, try_arithmetic
 from handray.cluster.nodes import PATIENCE, Node, Question, ask, reason
 from handray.cluster.storage import drop_folder, make_folder, try_write
+from handray.preparation import beneath
 from handray.reporting.tracking import check_tracking, tracking_uri
 
 CLOCK_TRIPS = 3
@@ -59,11 +60,14 @@ def arithmetic(nodes: Sequence[Node]) -> list[Located]:
 
 
 def reduction(nodes: Sequence[Node]) -> Finding:
-    """An all-reduce between nodes, one rank a node; two ranks where there is one node."""
-    places = list(nodes) if len(nodes) > 1 else [*nodes, *nodes]
-    gpus = int(all(node.gpus >= places.count(node) for node in nodes))
-    (port,) = ask(free_port, [Question(nodes[0])])
-    shared = (len(places), nodes[0].address, port, gpus)
+    """An all-reduce between the nodes with GPUs, else all: a rank each, or two on a single one."""
+    chosen = [node for node in nodes if node.gpus] or list(nodes)
+    places = chosen if len(chosen) > 1 else 2 * chosen
+    gpus = int(all(node.gpus >= places.count(node) for node in chosen))
+    (port,) = ask(free_port, [Question(places[0])])
+    if isinstance(port, Exception):
+        return no_answer(port)
+    shared = (len(places), places[0].address, port, gpus)
     answers = ask(all_reduce, [Question(n, (rank, *shared), gpus) for rank, n in enumerate(places)])
     backend = "NCCL" if gpus else "gloo"
     if gpus and any(isinstance(answer, TimeoutError) for answer in answers):
@@ -76,7 +80,8 @@ def reduction(nodes: Sequence[Node]) -> Finding:
     if failures:
         sentence = f"{backend} fails ({'; '.join(failures)}): {INTERFACES}"
         return Finding("all-reduce", "wrong", sentence)
-    where = "one a node" if len(nodes) > 1 else "on one node"
+    where = "on one node" if len(chosen) == 1 else "one a node"
+    where += " with GPUs" if len(chosen) < len(nodes) else ""
     sentence = f"{backend}, {len(places)} ranks, {where}: {min(answers) / 1e9:.2g} GB/s"
     return Finding("all-reduce", "ok", sentence)
 
@@ -98,7 +103,7 @@ def reach_storage(nodes: Sequence[Node], storage: str | None) -> list[Located]:
         return [Located("", Finding("storage", "note", sentence))]
     remedy = "give --storage a folder that all nodes mount and may write to, or an s3:// URL"
     # A new name, so that a folder of the same path on another disk isn't taken for it.
-    folder = f"{storage}/doctor-{secrets.token_hex(4)}"
+    folder = beneath(storage, f"doctor-{secrets.token_hex(4)}")
     try:
         make_folder(folder)
     except (OSError, ValueError) as error:

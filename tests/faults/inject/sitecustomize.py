@@ -6,6 +6,7 @@ them, each "KIND FUNCTION N": at the Nth call of a module:function in a process
   pause   it waits, once a job, until a file with its process id is gone: the trace's neighbour,
           which ends in the fault's number
   cut     the same in the middle of copying a folder
+  value   no function, but a number of the module: it is N
   memory  networks that are built by it run out of memory with more than N images, in the last rank
 
 HANDRAY_TEST_STEP_SECONDS slows steps down.
@@ -81,7 +82,16 @@ def small(build, fault, number):
     return building
 
 
-KINDS = {"pause": paused, "cut": functools.partial(paused, before=half), "memory": small}
+def value(_, fault, number):
+    return number
+
+
+KINDS = {
+    "pause": paused,
+    "cut": functools.partial(paused, before=half),
+    "value": value,
+    "memory": small,
+}
 PATCHES = {"handray.training.loop": [("_step", traced)]}
 for place, (kind, function, call) in enumerate(FAULTS):
     module, _, name = function.partition(":")
