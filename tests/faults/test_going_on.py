@@ -80,7 +80,7 @@ def test_one_fold_is_trained_alone_and_the_same_command_adds_the_others(phantoms
 
 
 def test_a_loss_that_explodes_fails_the_folds_with_a_sentence_and_none_counts_as_finished(
-    phantoms, tmp_path
+    phantoms, tmp_path, table
 ):
     arguments = [*SMALL_TRAINING, "--epochs", 9, "--lr", 1e12, "--clip", 1e12, "--data", phantoms]
     code, output = run("train_kfold.py", *arguments, folder=tmp_path)
@@ -91,6 +91,7 @@ def test_a_loss_that_explodes_fails_the_folds_with_a_sentence_and_none_counts_as
     assert not list((tmp_path / "runs/small").glob("fold*/"))
     assert not (tmp_path / "runs/small/summary.json").exists()
     assert {run.info.status for run in mlflow_runs(tmp_path)[1]} == {"FAILED"}
+    table("a loss that is no number", "exit code 1; step, images and remedy are named")
 
 
 def test_an_ablation_goes_on_after_a_trials_death_and_the_drivers(phantoms, tmp_path):

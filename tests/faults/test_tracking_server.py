@@ -69,14 +69,14 @@ def fold_run(server):
 def test_metrics_wait_for_a_server_that_comes_back_and_what_is_lost_is_named(
     faulty, undisturbed, server, table
 ):
-    training = faulty(step_seconds=1, environment={"MLFLOW_TRACKING_URI": server.uri})
+    training = faulty(step_seconds=6, environment={"MLFLOW_TRACKING_URI": server.uri})
     process = training.start()
-    training.reach(process, 4)
+    training.reach(process, 2)
     server.kill()
     gone = time.time()
-    training.reach(process, 9)
+    training.reach(process, 12)
     server.start()
-    away = time.time() - gone
+    assert time.time() - gone > 55
     client, run = fold_run(server)
 
     def epochs() -> list[int]:
@@ -98,5 +98,5 @@ def test_metrics_wait_for_a_server_that_comes_back_and_what_is_lost_is_named(
     assert result(training.home) == undisturbed
     server.start()
     assert epochs() == [1, 2]
-    table(f"MLflow server gone for {away:.0f} s", "training goes on, curves are sent later", 0)
+    table("MLflow server gone for a minute", "training goes on, curves are sent later", 0)
     table("MLflow server gone for good", "training goes on; what is lost is named", 60)
