@@ -36,7 +36,7 @@ def add_job_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--storage",
         metavar="URL",
-        default=os.environ.get("HANDRAY_STORAGE"),
+        default=os.environ.get("HANDRAY_STORAGE") or None,
         help="path or s3:// that all nodes reach, for checkpoints (default: HANDRAY_STORAGE)",
     )
     add(

@@ -42,8 +42,8 @@ def main() -> int:
     out: Path = options.out
     _check(out)
     data = read_folder(options.data, Counting(f"reading {options.data}"))
+    _tell_faults(data)
     if not data.train:
-        _tell_faults(data)
         raise ValueError(f"{data.root}: no training image is without fault, as listed above")
     suspects = _suspects(options.run, data) if options.run else None
     # Ray takes seconds to import: most mistakes are told before.
@@ -71,7 +71,6 @@ def main() -> int:
     if suspects:
         files = {out.with_name(SUSPECTS): suspects_csv(suspects.ranking)} | files
     write_files({path: text.encode() for path, text in files.items()})
-    _tell_faults(data)
     for sentence in audit.unread:
         print(f"error: {sentence}", file=sys.stderr)
     print(audit.summary())

@@ -24,7 +24,7 @@ class Files:
         """The folder at a path or URL; raises ValueError where there is none."""
         try:
             fs, path = url_to_fs(os.fspath(root))
-            is_there = bool(os.fspath(root)) and fs.exists(path)
+            is_there = bool(os.fspath(root)) and fs.exists(path) and not fs.isfile(path)
         except (ImportError, OSError, ValueError) as error:
             # fsspec says which package a kind of URL needs, e.g. s3fs.
             raise ValueError(f"data folder {root} can't be opened: {error}") from error

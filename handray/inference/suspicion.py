@@ -96,16 +96,22 @@ def read_excluded(path: Path) -> list[str]:
     """The image names of a CSV with a column image_name, each once, in order.
 
     Raises:
-        ValueError: no such column, or not a text file.
-        OSError: the file can't be read.
+        ValueError: not one such column, no text file, or one that can't be read.
 
     """
     try:
         rows = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""))
         header = rows.fieldnames or []
-        if COLUMNS[0] not in header:
-            raise ValueError(f"{path} lacks the column {COLUMNS[0]!r}; its header is {header}")
+        if header.count(COLUMNS[0]) != 1:
+            raise ValueError(
+                f"--exclude {path} needs one column {COLUMNS[0]!r}; its header is {header}"
+            )
         names = [row[COLUMNS[0]] for row in rows]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no CSV in UTF-8 ({error}); save it so") from None
+        raise ValueError(f"--exclude {path} is no CSV in UTF-8 ({error}); save it so") from None
+    except OSError as error:
+        raise ValueError(
+            f"--exclude {path} can't be read ({error.strerror}); name a CSV such as check_data's "
+            "suspects.csv"
+        ) from None
     return [name for name in dict.fromkeys(names) if name]

@@ -58,9 +58,17 @@ def test_excluded_images_are_read_once_each_from_any_csv_with_their_column(tmp_p
     assert read_excluded(path) == ["b.png", "a.png"]
 
 
-@pytest.mark.parametrize("content", [b"", b"name\na.png\n", b"image_name\n\xff\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"name\na.png\n", b"image_name\n\xff\n", b"image_name,image_name\na.png,\n"],
+)
 def test_what_is_no_list_of_images_is_refused_with_its_path(tmp_path, content):
     path = tmp_path / "mine.csv"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"mine\.csv"):
         read_excluded(path)
+
+
+def test_a_list_of_images_that_cannot_be_read_is_refused_with_a_remedy(tmp_path):
+    with pytest.raises(ValueError, match=r"^--exclude .* can't be read .*such as check_data's"):
+        read_excluded(tmp_path)
