@@ -22,7 +22,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from handray.cli import Parser, masked, run_job
+from handray.cli import Parser, run_job
 from handray.config import Config, replaced, short_hash
 from handray.data.augment import TRANSFORMS
 from handray.data.radiographs import DataFolder
@@ -84,7 +84,7 @@ def main() -> int:
 
         send_files(run, files)
     for name, sentence in failures.items():
-        print(f"error: {name}: {masked(sentence)}", file=sys.stderr)
+        print(f"error: {name}: {sentence}", file=sys.stderr)
     return 1 if failures else 0
 
 

@@ -17,7 +17,7 @@ The same command goes on where it was stopped; a larger --trials adds to what is
 import argparse
 import sys
 
-from handray.cli import Parser, masked, run_job
+from handray.cli import Parser, run_job
 from handray.config import Config, short_hash
 from handray.flags import add_flags, from_flags
 from handray.preparation import (
@@ -72,7 +72,7 @@ def main() -> int:
         f"Train all folds with the best: python jobs/train_kfold.py --config {files[-1]}"
     )
     for name, sentence in failures.items():
-        print(f"error: {name}: {masked(sentence)}", file=sys.stderr)
+        print(f"error: {name}: {sentence}", file=sys.stderr)
     return 1 if failures else 0
 
 

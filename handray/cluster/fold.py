@@ -32,6 +32,8 @@ from handray.training.ranks import Ranks
 from handray.training.room import images_that_fit
 from handray.training.state import TrainState
 
+TOO_LARGE = "out of GPU memory: the network alone doesn't fit"
+"""What is said where a training can't even be made ready."""
 POST_SECONDS = 1.0
 """Between two words to the board, which is read once a second."""
 
@@ -143,7 +145,7 @@ class FoldTraining:
     ) -> None:
         """Train from where the state stands; see Surroundings for what is called when."""
         if self.config.cluster.cuda_graphs and self.ranks.device.type == "cuda":
-            self._record(self.state.model)
+            self._record()
         world = Surroundings(
             self.batches, self.feed.steps, self.validate, progress, checkpoint, is_leaving
         )
@@ -236,9 +238,9 @@ class FoldTraining:
         on_gpu = self.ranks.device.type == "cuda"
         return DistributedDataParallel(model, device_ids=[self.ranks.device] if on_gpu else None)
 
-    def _record(self, model: nn.Module) -> None:
+    def _record(self) -> None:
         """Make forward and backward pass graphs: a launch each instead of one for every kernel."""
-        size, device = self.config.data.size, self.ranks.device
+        model, size, device = self.state.model, self.config.data.size, self.ranks.device
         image = torch.zeros((self.config.rank_batch, 1, size, size), device=device)
         image = image.contiguous(memory_format=self.precision.memory_format)
         before = copy.deepcopy(model.state_dict())

@@ -164,8 +164,7 @@ class _Watch(ray.tune.Callback):
         try:
             self.ended(record)
         except Exception as error:  # what Tune meets here makes it train the trial again
-            why = masked(str(error))
-            self.say(f"warning: {name} isn't tracked yet: {why}; the next start tries again")
+            self.say(f"warning: {name} isn't tracked yet: {error}; the next start tries again")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = asked_for(trial.config).name

@@ -14,7 +14,7 @@ import ray
 import ray.tune
 import torch
 
-from handray.cluster.fold import Decoded, FoldTask, FoldTraining
+from handray.cluster.fold import TOO_LARGE, Decoded, FoldTask, FoldTraining
 from handray.cluster.storage import fetch_file, keep_file
 from handray.config import Config, identity, replaced, short_hash
 from handray.reporting.trials import Trial, TrialRecord
@@ -74,7 +74,7 @@ def run_trial(settings: dict[str, Any], shared: Shared) -> None:
         except TrainingFailureError as error:
             sentence = str(error)
         except torch.OutOfMemoryError:
-            sentence = "" if training else "out of GPU memory: the network alone doesn't fit"
+            sentence = "" if training else TOO_LARGE
         if training and not sentence:
             # Outside of the block, whose error holds the step's tensors.
             sentence = training.training.out_of_memory()

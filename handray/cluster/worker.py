@@ -15,7 +15,7 @@ from ray.train.torch import get_device
 from torch import nn
 
 from handray.cluster.checkpoints import Checkpoints, seal
-from handray.cluster.fold import FoldTask, FoldTraining
+from handray.cluster.fold import TOO_LARGE, FoldTask, FoldTraining
 from handray.cluster.notice import SigtermWatch
 from handray.data.radiographs import Radiograph
 from handray.inference.levels import LEVELS, MIDDLE, write_levels
@@ -47,7 +47,7 @@ def train_fold(task: FoldTask, storage: str) -> None:
             ray.get(task.board.fail.remote(task.fold, str(failure)))
             return  # all ranks have met it
         except torch.OutOfMemoryError:
-            sentence = "" if rank else "out of GPU memory: the network alone doesn't fit"
+            sentence = "" if rank else TOO_LARGE
         except Exception as error:
             if not is_full(error):
                 raise

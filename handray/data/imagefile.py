@@ -56,8 +56,8 @@ def decode_gray(data: bytes) -> NDArray[np.uint8]:
     """Pixels of a PNG or JPEG file, (H, W) uint8 0..255 in the source frame.
 
     Three identical channels give exactly that channel, others their luma (ITU-R BT.601), whatever
-    gamma the file names. An orientation tag is not followed: labels
-    are pixels of the picture as stored. Raises ValueError as `image_size` does.
+    gamma the file names. An orientation tag is not followed: labels are pixels of the picture as
+    stored. Raises ValueError as `image_size` does.
     """
     _header(data)
     if data.startswith(_PNG_MAGIC) and data[25] == _RGB:

@@ -89,7 +89,7 @@ def _above(logit_hw: NDArray[np.float32], threshold: float) -> tuple[int, int, i
     if not len(columns):
         return None
     left, right = int(columns[0]), int(columns[-1]) + 1
-    part = np.ascontiguousarray(logit_hw[:, left:right] > threshold).view(np.uint8)
+    part = (logit_hw[:, left:right] > threshold).view(np.uint8)
     _, y, width, height = cv2.boundingRect(part)
     return left, y, width, height
 

@@ -63,9 +63,7 @@ def audit_page(audit: Audit, suspects: Suspects | None, paint: Paint) -> str:
     if suspects:
         blocks = [*suspects.blocks(), _gallery(tiles["suspects"]), suspects.table()]
         sections.append(Section("Labels that a network doubts", blocks, suspects.count))
-    sections += [
-        _finding_section(audit, kind, tiles[kind]) for kind in KINDS if _by_image(audit, kind)
-    ]
+    sections += [_finding_section(audit, kind, tiles[kind]) for kind in KINDS if tiles[kind]]
     sections += number_sections(audit)
     return render("Data audit", audit.data.root, sections)
 

@@ -24,7 +24,6 @@ from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from handray.cli import masked
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
 from handray.inference.submission import json_beside, levels_beside
 from handray.reporting.console import warn
@@ -34,7 +33,9 @@ from handray.reporting.run_folder import BEST, REPORT, RUNS, RunFolder
 EXPERIMENT = "handray"
 PATIENCE = 60.0
 """Seconds that the end of a job waits for a server that is away."""
-FINAL_CODES = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED")
+UNKNOWN_CODES = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
+"""What MLflow says of an id that it doesn't know."""
+FINAL_CODES = (*UNKNOWN_CODES, "PERMISSION_DENIED")
 CURVES = ("loss", "dice", "lr", "images_per_s", "wait_share")
 
 
@@ -55,7 +56,7 @@ class Tracker:
         self.uri, self.home = tracking_uri(), home
         self.client, self.experiment = _open()
         self.ids: dict[str, str] = home.notes().get("mlflow", {})
-        self.outbox = Outbox(masked(f"MLflow at {self.uri}"), _is_final, pause=5)
+        self.outbox = Outbox(f"MLflow at {self.uri}", _is_final, pause=5)
 
     def start(self, key: str, facts: dict[str, Any], tags: dict[str, str]) -> str:
         """Start or reopen the run ``parent`` or a child of it, such as ``fold0``; its id."""
@@ -409,7 +410,7 @@ def _find_run(option: str, run_id: str) -> tuple[MlflowClient, Run]:
     try:
         return client, client.get_run(run_id)
     except MlflowException as error:
-        if error.error_code in FINAL_CODES[:2]:
+        if error.error_code in UNKNOWN_CODES:
             raise ValueError(f"{option} {run_id}: no such run at {uri}; {remedy}") from error
         raise ValueError(f"{option} {run_id}: MLflow at {uri} refuses it ({error})") from error
 
