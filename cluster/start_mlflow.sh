@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Starts the head's MLflow server, unless it runs; it outlives `ray down`.
+# Starts the head's MLflow server, unless it runs, and ends once it takes requests: the first job
+# may follow at once. The server outlives `ray down`.
 set -euo pipefail
 cd ~/handray
 mkdir -p runs
@@ -7,3 +8,11 @@ pgrep -f '/mlflow server' > /dev/null ||
     nohup setsid --fork mlflow server --host "$NODE_IP" --port 5000 --workers 1 \
         --backend-store-uri sqlite:///runs/mlflow.db --artifacts-destination runs/mlartifacts \
         > runs/mlflow.log 2>&1 < /dev/null
+until (: > "/dev/tcp/$NODE_IP/5000") 2> /dev/null; do
+    sleep 1
+    if ! pgrep -f '/mlflow server' > /dev/null; then
+        tail runs/mlflow.log >&2
+        echo "the MLflow server has ended, see above; its log is $PWD/runs/mlflow.log" >&2
+        exit 1
+    fi
+done
