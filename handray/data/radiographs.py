@@ -70,6 +70,8 @@ class DataFolder:
     faults: tuple[Fault, ...]
     """Sorted by path."""
     warnings: tuple[str, ...]
+    excluded: tuple[str, ...] = ()
+    """Names of training images that a user left out."""
 
 
 def read_folder(

@@ -71,6 +71,7 @@ def test_excluded_images_are_no_training_images_any_more(phantoms, capsys):
         image.name for image in data.train if image.name != gone
     ]
     assert left.test == data.test
+    assert left.excluded == (gone,)
     assert "1 training images are left out, as suspects.csv says" in capsys.readouterr().out
     with pytest.raises(ValueError, match="leaves no training image"):
         without(data, [image.name for image in data.train], "suspects.csv")
