@@ -94,7 +94,7 @@ def _suspects(run: str, data: DataFolder) -> Suspects:
     from handray.inference.labels import labels_of
     from handray.inference.sizes import sizes_in
     from handray.inference.suspicion import suspicions
-    from handray.reporting.tracking import download_submission
+    from handray.reporting.tracking.fetch import download_submission
 
     labels = labels_of(data)
     with tempfile.TemporaryDirectory(prefix="handray-") as folder:

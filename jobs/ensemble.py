@@ -111,7 +111,8 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
         tell.say(f"{options.out}: {ballot.told([member.name for member in members])}")
         report = _report(options.out, judged, source, tell) if judged else None
         if tracked:
-            from handray.reporting.tracking import track_ensemble, tracking_uri
+            from handray.reporting.tracking.store import tracking_uri
+            from handray.reporting.tracking.tracker import track_ensemble
 
             tell("tracking the vote")
             run_id = track_ensemble(options.out, source, numbers, report)
@@ -172,14 +173,14 @@ def _checked(options: argparse.Namespace, count: int, tracked: bool) -> Ballot:
         count, options.weights, options.votes, options.vote_fraction, options.soft
     )
     if tracked:
-        from handray.reporting.tracking import check_tracking  # imports MLflow: seconds
+        from handray.reporting.tracking.store import check_tracking  # imports MLflow: seconds
 
         check_tracking()
     return ballot
 
 
 def _fetched(run_id: str, into: Path, options: argparse.Namespace, tell: Stages) -> Member:
-    from handray.reporting.tracking import download_submission
+    from handray.reporting.tracking.fetch import download_submission
 
     tell(f"fetching run {run_id}")
     into.mkdir()
@@ -213,16 +214,17 @@ def _chosen(
     if options.sweep:
         tell.say(f"{chooser.sweep(ballot.weights)}\n")
     if options.select:
-        choice, text = chooser.chosen(options.per_class)
+        choice, expected = chooser.chosen(options.per_class)
+        tell.say(f"{chooser.by_member(choice)}\n")
     elif options.per_class:
-        choice, text = chooser.best_share(ballot.weights)
+        choice, expected = chooser.best_share(ballot.weights)
     else:
-        return JudgedVote(names, ballot, judged, by, labels, chooser, ""), {}
-    tell.say(f"{text}\n")
+        return JudgedVote(names, ballot, judged, by, labels, chooser, []), {}
+    tell.say("\n".join([*expected, ""]))
     if options.per_class:
         tell.say(f"{chooser.by_class(choice)}\n")
     ballot = Ballot.chosen(choice, chooser.class_names, options.soft)
-    vote = JudgedVote(names, ballot, judged, by, labels, chooser, text)
+    vote = JudgedVote(names, ballot, judged, by, labels, chooser, expected)
     return vote, {"oof_dice_mean": choice.dice}
 
 
@@ -240,12 +242,13 @@ def _tidying(options: argparse.Namespace, class_names: Sequence[str]) -> dict[st
 
 
 def _show_agreement(out: Path, tell: Stages, results: Sequence[Submission]) -> None:
-    from handray.reporting.choosing import agreement, agreement_text, save_agreement
+    from handray.reporting import figures
+    from handray.reporting.choosing import agreement, agreement_text
 
     names = [result.name for result in results]
     matrix = agreement(results)
     picture = out.with_name(f"{out.stem}_agreement.png")
-    save_agreement(picture, names, matrix)
+    figures.save_png(picture, figures.agreement(matrix, names))
     tell.say(f"Dice of each two members, also in {picture}:\n{agreement_text(names, matrix)}\n")
 
 

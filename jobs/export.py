@@ -90,7 +90,7 @@ def _load(run_id: str | None, checkpoint: Path | None) -> "tuple[nn.Module, dict
     if checkpoint is not None:
         return load_for_inference(checkpoint)
     assert run_id is not None
-    from handray.reporting.tracking import download_checkpoint  # imports MLflow: seconds
+    from handray.reporting.tracking.fetch import download_checkpoint  # imports MLflow: seconds
 
     with tempfile.TemporaryDirectory(prefix="handray-") as folder:
         return load_for_inference(download_checkpoint(run_id, Path(folder)))

@@ -109,7 +109,7 @@ def _members(options: argparse.Namespace) -> list[Member]:
     with tempfile.TemporaryDirectory(prefix="handray-") as folder:
         paths = {str(path): path for path in options.checkpoint}
         if options.run:
-            from handray.reporting.tracking import download_checkpoint, fold_ids
+            from handray.reporting.tracking.fetch import download_checkpoint, fold_ids
 
             for run_id in (one for run in options.run for one in fold_ids(run)):
                 into = Path(folder) / run_id

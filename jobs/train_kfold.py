@@ -19,7 +19,6 @@ from handray.cli import Parser, run_job
 from handray.config import Config, short_hash
 from handray.data.folds import fold_table
 from handray.flags import add_flags, from_flags
-from handray.inference.suspicion import read_excluded
 from handray.preparation import (
     add_job_flags,
     check_class_weights,
@@ -53,7 +52,8 @@ def main() -> int:
     # Ray and MLflow take seconds to import: most mistakes are told before.
     from handray.cluster.experiment import Experiment
     from handray.cluster.shares import machines, plan
-    from handray.reporting.tracking import check_tracking, start_tracking
+    from handray.reporting.tracking.store import check_tracking
+    from handray.reporting.tracking.tracker import start_tracking
 
     with Alarms(options.notify, f"train_kfold {run.name}") as alarms:
         check_tracking()
@@ -68,9 +68,8 @@ def main() -> int:
             lambda streamed: plan(config.cluster, max(1, len(missing)), streamed, machines()),
         )
         run.claim(facts)
-        run.note(weights=experiment.origin, skipped=[fault.path for fault in data.faults])
-        if options.exclude:
-            run.note(excluded=read_excluded(options.exclude))
+        skipped = [*(fault.path for fault in data.faults), *data.excluded]
+        run.note(weights=experiment.origin, skipped=skipped)
         table = fold_table(data.train, experiment.fold_of)
         write_text(run.path / "folds.csv", table.to_csv(index=False))
         tracker = start_tracking(run, facts, {f"fold{fold}": {"fold": fold} for fold in missing})

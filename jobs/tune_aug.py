@@ -80,7 +80,7 @@ def main() -> int:
     records = [r for r in load_records(run.path / TRIALS) if r.trial.name in wanted]
     files = _conclude(records, config, data, run)
     if missing:
-        from handray.reporting.tracking import send_files
+        from handray.reporting.tracking.tracker import send_files
 
         send_files(run, files)
     for name, sentence in failures.items():

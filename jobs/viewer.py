@@ -62,7 +62,7 @@ def check(options: argparse.Namespace) -> None:
         if not path.is_file():
             raise ValueError(f"--csv {path}: no such file")
     if options.runs:
-        from handray.reporting.tracking import run_name
+        from handray.reporting.tracking.fetch import run_name
 
         for run_id in options.runs:
             run_name(run_id)

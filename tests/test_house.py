@@ -31,7 +31,7 @@ FLOORS = {
 
 ROOMS = {
     "ray": ("handray/data/stream.py", "handray/cluster/"),
-    "mlflow": ("handray/reporting/tracking.py",),
+    "mlflow": ("handray/reporting/tracking/",),
     "albumentations": ("handray/data/augment.py", "handray/data/warp.py"),
     "timm": ("handray/models/",),
     "segmentation_models_pytorch": ("handray/models/",),

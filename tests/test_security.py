@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from test_house import TOP, modules
 
 from handray.cli import masked
-from handray.reporting.tracking import download_checkpoint, download_submission
+from handray.reporting.tracking.fetch import download_checkpoint, download_submission
 
 CODE = [*modules(), *sorted((TOP / "benchmarks").glob("*.py"))]
 # What a process of the same job has made, in memory.

@@ -14,7 +14,7 @@ from handray.data.augment import arguments
 from handray.data.radiographs import DataFolder
 from handray.reporting.ablation import BASELINE
 from handray.reporting.run_folder import RunFolder
-from handray.reporting.tracking import check_tracking
+from handray.reporting.tracking.store import check_tracking
 from handray.reporting.trial_runs import begin, ending, track_trials
 from handray.reporting.trials import Trial, TrialRecord
 

@@ -26,7 +26,7 @@ from handray.reporting.notify import Alarms
 from handray.reporting.report import write_report
 from handray.reporting.results import conclude
 from handray.reporting.run_folder import HISTORY, LAST, OVERLAY, REPORT, RunFolder, best_epoch
-from handray.reporting.tracking import Tracker
+from handray.reporting.tracking.tracker import Tracker
 from handray.reporting.training_record import TrainingRecord
 from handray.whole_files import is_full, write_json
 

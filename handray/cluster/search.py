@@ -20,7 +20,7 @@ from handray.cluster.trial import trial_name
 from handray.config import Config, flatten
 from handray.data.radiographs import DataFolder
 from handray.reporting.run_folder import RunFolder
-from handray.reporting.tracking import check_tracking
+from handray.reporting.tracking.store import check_tracking
 from handray.reporting.trial_runs import begin, ending, track_trials
 from handray.search_space import Choice, Space, sizes_of
 

@@ -1,10 +1,8 @@
-"""Members of an ensemble compared and chosen, for people: tables, intervals, a picture."""
+"""Members of an ensemble compared and chosen, for people: tables and intervals."""
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +15,6 @@ from handray.inference.membership import membership
 from handray.inference.submission import Submission
 from handray.masks.algebra import dice_rows
 from handray.reporting.ablation import bootstrap_interval
-from handray.whole_files import write_bytes
 
 FOLDS = 5
 """Folds of people that a choice is tried on."""
@@ -74,8 +71,8 @@ class Chooser:
             lines.append(f"{threshold:<7}  {dice:.4f}{best}")
         return "\n".join(lines)
 
-    def chosen(self, per_class: bool) -> tuple[Choice, str]:
-        """What greedy selection picks on all images, and what is to be expected of it."""
+    def chosen(self, per_class: bool) -> tuple[Choice, list[str]]:
+        """What greedy selection picks on all images, and what to expect of it, in lines."""
         choice = select(self.judge, per_class)
         honest_NC = self.judge.honest_dice_NC(lambda fold: select(self.judge, per_class, fold))
         single_NC = self.judge.honest_dice_NC(self._single)
@@ -83,16 +80,18 @@ class Chooser:
         all_NC = self.judge.honest_dice_NC(
             lambda fold: best_share(self.judge, everyone, per_class, fold)
         )
-        lines = ["weight  member"]
-        for weight, name in zip(choice.weights_M, self.names, strict=True):
-            lines.append(f"{weight:6.0f}  {name}")
-        lines += [
-            "",
+        return choice, [
             *self._dice(choice, honest_NC),
             self._gain("the best single member", honest_NC, single_NC),
             self._gain("all members alike", honest_NC, all_NC),
         ]
-        return choice, "\n".join(lines)
+
+    def by_member(self, choice: Choice) -> str:
+        """What each member counts for."""
+        lines = ["weight  member"]
+        for weight, name in zip(choice.weights_M, self.names, strict=True):
+            lines.append(f"{weight:6.0f}  {name}")
+        return "\n".join(lines)
 
     def by_class(self, choice: Choice) -> str:
         """What each class needs."""
@@ -104,17 +103,16 @@ class Chooser:
             lines.append(f"{probability_of(share) if soft else share:5.2f}  {name}")
         return "\n".join(lines)
 
-    def best_share(self, weights: Sequence[float]) -> tuple[Choice, str]:
-        """The votes that each class needs for given weights, and what is to be expected of them."""
+    def best_share(self, weights: Sequence[float]) -> tuple[Choice, list[str]]:
+        """The votes that each class needs for given weights, and what to expect of them."""
         choice = best_share(self.judge, weights, per_class=True)
 
         def choose(per_class: bool) -> Callable[[int | None], Choice]:
             return lambda fold: best_share(self.judge, weights, per_class, fold)
 
         honest_NC, one_NC = (self.judge.honest_dice_NC(choose(each)) for each in (True, False))
-        return choice, "\n".join(
-            [*self._dice(choice, honest_NC), self._gain("one rule for all", honest_NC, one_NC)]
-        )
+        one_rule = self._gain("one rule for all", honest_NC, one_NC)
+        return choice, [*self._dice(choice, honest_NC), one_rule]
 
     def _dice(self, choice: Choice, honest_NC: Floats) -> list[str]:
         return [
@@ -156,26 +154,3 @@ def agreement_text(names: Sequence[str], matrix_MM: Floats) -> str:
             f"{name:<{width}}" + "".join(f"  {value:6.4f}" for value in row) + f"  {number}"
         )
     return "\n".join(lines)
-
-
-def save_agreement(path: Path, names: Sequence[str], matrix_MM: Floats) -> None:
-    """Draw the matrix as a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5 + 0.6 * len(names), 2 + 0.6 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    off_diagonal = matrix_MM[~np.eye(len(names), dtype=bool)]
-    low = float(off_diagonal.min()) if off_diagonal.size else 0.0
-    image = axes.imshow(matrix_MM, cmap="viridis", vmin=low, vmax=1)
-    for (y, x), value in np.ndenumerate(matrix_MM):
-        dark = value < (low + 1) / 2
-        axes.text(x, y, f"{value:.3f}", ha="center", va="center", color="w" if dark else "k")
-    axes.set_xticks(range(len(names)), [str(n) for n in range(1, len(names) + 1)])
-    plain = [name.encode("utf-8", "replace").decode() for name in names]
-    short = [name if len(name) < 30 else f"...{name[-27:]}" for name in plain]
-    labels = [f"{name}  {n}" for n, name in enumerate(short, 1)]
-    axes.set_yticks(range(len(names)), labels, parse_math=False)
-    figure.colorbar(image, ax=axes, label="Dice of two members")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_bytes(path, buffer.getvalue())

@@ -35,8 +35,8 @@ class JudgedVote:
     """What those are, for people."""
     labels: Labels
     chooser: Chooser
-    conclusions: str
-    """What the choice of members or votes said of itself; empty without one."""
+    expected: Sequence[str]
+    """What to expect of the choice of members or votes, in lines; none without a choice."""
 
 
 def write_vote_report(path: Path, vote: JudgedVote, source: Mapping[str, Any]) -> None:
@@ -78,8 +78,7 @@ def _numbers(vote: JudgedVote, judged: Judged) -> Section:
         "classes": str(len(judged.result.class_names)),
     }
     judged_by = f"Judged by {vote.by}."
-    found = vote.conclusions.split("\n\n")[-1].splitlines()  # weights are shown beside members
-    return sections.in_numbers(facts, judged_by, *found)
+    return sections.in_numbers(facts, judged_by, *vote.expected)
 
 
 def _members(vote: JudgedVote, judged: Judged) -> Section:
@@ -87,12 +86,11 @@ def _members(vote: JudgedVote, judged: Judged) -> Section:
     chooser, means = vote.chooser, {"the vote": judged.mean()}
     half = share_of(0.5) if chooser.judge.table.levels > 1 else 1.0
     classes, count = len(chooser.class_names), len(vote.names)
-    for number, name in enumerate(vote.names):
+    for number, name in enumerate(figures.numbered(vote.names)):
         alone = tuple(float(number == other) for other in range(count))
         dice_N = chooser.judge.dice_NC(Choice(alone, (half,) * classes, 0.0)).mean(axis=1)
         low, high = bootstrap_interval(dice_N, chooser.person_N)
-        short = name if len(name) <= 32 else f"...{name[-28:]}"
-        means[f"{number + 1}  {short}"] = Mean(float(dice_N.mean()), low, high, len(dice_N))
+        means[name] = Mean(float(dice_N.mean()), low, high, len(dice_N))
     rows: list[list[Any]] = [
         [number, name, weight, *(round(v, 4) for v in (mean.dice, mean.low, mean.high))]
         for number, (name, weight, mean) in enumerate(

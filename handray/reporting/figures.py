@@ -3,7 +3,9 @@
 Axes: L levels, N images, C classes.
 """
 
+import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from handray.bones import GROUPS, groups_of
 from handray.inference.calibration import BANDS
 from handray.reporting.judged import Mean
+from handray.whole_files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -162,6 +165,22 @@ def differences(values: Floats, rows: Sequence[str], columns: Sequence[str]) -> 
     return figure
 
 
+def agreement(matrix_MM: Floats, names: Sequence[str]) -> "Figure":
+    """A table of each pair's Dice as colours, columns by the rows' numbers."""
+    members = len(names)
+    figure, (axes,) = new_figure(5 + 0.6 * members, 2 + 0.6 * members, 1)
+    low = float(matrix_MM[~np.eye(members, dtype=bool)].min(initial=1))
+    image = axes.imshow(matrix_MM, cmap="viridis", vmin=min(low, 0.999), vmax=1, aspect="auto")
+    for (y, x), value in np.ndenumerate(matrix_MM):
+        colour = "w" if value < (low + 1) / 2 else "#1b2027"
+        axes.text(x, y, f"{value:.3f}", ha="center", va="center", color=colour)
+    name_rows(axes, numbered(names))
+    axes.set_xticks(range(members), [str(n) for n in range(1, members + 1)])
+    axes.grid(visible=False)
+    figure.colorbar(image, ax=axes, label="Dice of two members")
+    return figure
+
+
 def _grouped(class_names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     """Which classes all are, and which each group has, where there is any."""
     everything = {"all": np.ones(len(class_names), bool)}
@@ -185,12 +204,25 @@ def new_figure(width: float, height: float, columns: int) -> tuple["Figure", lis
     return figure, list(rows[0])
 
 
+def save_png(path: Path, figure: "Figure") -> None:
+    """Write a figure as a file of its own."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110)
+    write_bytes(path, content.getvalue())
+
+
 def name_rows(axes: "Axes", names: Sequence[str]) -> None:
     """Rows of a chart from the top on; whatever the names hold is no formula."""
     plain = [name.encode("utf-8", "replace").decode() for name in names]
     short = [name if len(name) <= 40 else f"{name[:37]}..." for name in plain]
     axes.set_yticks(range(len(short)), short, parse_math=False)
     axes.set_ylim(len(short) - 0.4, -0.6)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Names behind their numbers, from 1; of long ones the end, in which paths differ."""
+    short = [name if len(name) <= 32 else f"...{name[-28:]}" for name in names]
+    return [f"{number}  {name}" for number, name in enumerate(short, 1)]
 
 
 def legend(axes: "Axes", handles: Sequence[Any] = (), names: Sequence[str] = ()) -> None:

@@ -1,13 +1,13 @@
 """An ablation's table and picture."""
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from handray.reporting.ablation import Noise
-from handray.whole_files import write_bytes, write_text
+from handray.reporting.figures import legend, name_rows, new_figure, save_png
+from handray.whole_files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,32 +53,26 @@ def save_leaderboard(
     """Write both tables and the picture; returns their paths."""
     write_text(folder / LEADERBOARD, board.round(6).to_csv(index=False))
     write_text(folder / SLICES, slices.round(6).to_csv(index=False))
-    picture = io.BytesIO()
-    board_figure(board).savefig(picture, format="png", dpi=110)
-    write_bytes(folder / PICTURE, picture.getvalue())
+    save_png(folder / PICTURE, board_figure(board))
     return [folder / name for name in (LEADERBOARD, SLICES, PICTURE)]
 
 
 def board_figure(board: pd.DataFrame) -> "Figure":
     """Differences with their intervals, and a band as wide as the noise."""
-    from matplotlib.figure import Figure
-
-    board = board[::-1].reset_index(drop=True)  # the best on top
-    figure = Figure(figsize=(8, 1.2 + 0.28 * len(board)), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = new_figure(8, 1.2 + 0.28 * len(board), 1)
     noise = board["noise_floor"].fillna(0.0)
     if noise.any():
-        axes.barh(board.index, 2 * noise, left=-noise, height=1, color="0.9", label="noise")
+        axes.barh(range(len(board)), 2 * noise, left=-noise, height=1, color="0.9", label="noise")
     axes.axvline(0, color="0.6", linewidth=1)
     for place, row in enumerate(board.to_dict("records")):
         colour = "0.5" if row["inside_noise"] else "tab:blue"
         axes.plot([row["low"], row["high"]], [place, place], color=colour)
         marker = "x" if row["stopped_early"] else "o"
         axes.plot(row["difference"], place, marker, color=colour)
-    axes.set_yticks(range(len(board)), board["policy"])
+    name_rows(axes, board["policy"].tolist())
     axes.set_xlabel(
         "difference of held-out Dice from none, 95 % interval over people; x: stopped early"
     )
     if noise.any():
-        axes.legend(loc="lower right")
+        legend(axes)
     return figure

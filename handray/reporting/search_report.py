@@ -1,15 +1,19 @@
 """A hyper-parameter search's table, picture and best configuration."""
 
-import io
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from handray.config import Config, identity, replaced
+from handray.reporting.figures import legend, name_rows, new_figure, save_png
 from handray.reporting.trials import TrialRecord
-from handray.whole_files import write_bytes, write_json, write_text
+from handray.whole_files import write_json, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TABLE, PICTURE, BEST_CONFIG = "trials.csv", "search.png", "best.json"
 
@@ -51,7 +55,7 @@ def save_search(
     """
     table = trial_table(records)
     write_text(folder / TABLE, table.to_csv(index=False))
-    write_bytes(folder / PICTURE, _picture(records, importances))
+    save_png(folder / PICTURE, _figure(records, importances))
     best = next(r for r in records if r.trial.name == table["trial"][0])
     write_json(folder / BEST_CONFIG, identity(replaced(config, best.trial.changes)))
     return [folder / name for name in (TABLE, PICTURE, BEST_CONFIG)]
@@ -77,21 +81,17 @@ def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _picture(records: Sequence[TrialRecord], importances: Mapping[str, float]) -> bytes:
-    """Dice of each trial in the order of their numbers, the best so far, and importances; PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    history, shares = figure.subplots(1, 2)
+def _figure(records: Sequence[TrialRecord], importances: Mapping[str, float]) -> "Figure":
+    """Dice of each trial in the order of their numbers, the best so far, and importances."""
+    figure, (history, shares) = new_figure(11, 4.5, 2)
     dice = [record.history[-1]["dice"] for record in records]
     for stopped, marker, label in ((False, "o", "whole"), (True, "x", "stopped early")):
         chosen = [n for n, record in enumerate(records) if record.stopped_early == stopped]
         history.plot(chosen, [dice[n] for n in chosen], marker, label=label)
     history.plot(list(accumulate(dice, max)), color="0.6", label="best so far")
     history.set(xlabel="trial", ylabel="held-out Dice")
-    history.legend()
-    shares.barh(list(importances)[::-1], list(importances.values())[::-1])
+    legend(history)
+    shares.barh(range(len(importances)), list(importances.values()))
+    name_rows(shares, list(importances))
     shares.set_xlabel("importance" if importances else "too few trials for importances")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return figure

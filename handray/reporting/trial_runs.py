@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from handray.reporting.run_folder import RunFolder
-from handray.reporting.tracking import PATIENCE, Tracker, start_tracking
+from handray.reporting.tracking.tracker import PATIENCE, Tracker, start_tracking
 from handray.reporting.trials import TRIALS, TrialRecord, load_records
 
 

@@ -54,7 +54,7 @@ def uploaded_results(file_id: str, name: str, _content: bytes, root: str | None)
 @st.cache_resource(show_spinner="Fetching a run ...", max_entries=32)
 def results_of_run(run_id: str, root: str | None) -> Results:
     """The masks that a run left."""
-    from handray.reporting.tracking import download_results, run_name
+    from handray.reporting.tracking.fetch import download_results, run_name
 
     with TemporaryDirectory(prefix="handray-") as folder:
         paths = download_results(run_id, Path(folder))
@@ -64,7 +64,7 @@ def results_of_run(run_id: str, root: str | None) -> Results:
 @st.cache_data(show_spinner="Asking MLflow ...", ttl=60)
 def runs(parts: bool) -> dict[str, str]:
     """Names of the finished runs by id, of folds or of whole jobs."""
-    from handray.reporting.tracking import finished_runs
+    from handray.reporting.tracking.fetch import finished_runs
 
     return finished_runs(parts)
 
@@ -85,7 +85,7 @@ def uploaded_network(file_id: str, name: str, _content: bytes) -> Any:
 @st.cache_resource(show_spinner="Fetching the network ...", max_entries=16)
 def network_of_run(run_id: str) -> Any:
     """The best network of a fold's run."""
-    from handray.reporting.tracking import download_checkpoint
+    from handray.reporting.tracking.fetch import download_checkpoint
 
     with TemporaryDirectory(prefix="handray-") as folder:
         return open_network(download_checkpoint(run_id, Path(folder)).read_bytes(), "best.pt")

@@ -14,7 +14,7 @@ import torch
 from handray.inference.checkpoint import load_for_inference
 from handray.models.zoo import Design, build_network
 from handray.reporting.run_folder import RunFolder
-from handray.reporting.tracking import start_tracking
+from handray.reporting.tracking.tracker import start_tracking
 from handray.training.state import save_network
 
 JOB = Path(__file__).parents[2] / "jobs" / "export.py"

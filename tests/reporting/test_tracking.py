@@ -4,15 +4,14 @@ import pytest
 from mlflow import MlflowClient
 
 from handray.reporting.run_folder import RunFolder
-from handray.reporting.tracking import (
-    check_tracking,
+from handray.reporting.tracking.fetch import (
     download_results,
     download_submission,
     finished_runs,
     run_name,
-    start_tracking,
-    tracking_uri,
 )
+from handray.reporting.tracking.store import check_tracking, tracking_uri
+from handray.reporting.tracking.tracker import start_tracking
 
 NAMES = ("Radius", "Ulna")
 
@@ -76,6 +75,13 @@ def test_a_store_that_cannot_be_used_is_told_in_one_sentence(home, monkeypatch, 
 def test_the_default_store_needs_nothing_to_be_there(home, tmp_path):
     check_tracking()
     assert not (tmp_path / "runs/mlflow.db").exists()
+
+
+@pytest.mark.parametrize("file", ["/missing/mlflow.db", "/proc/mlflow.db"])
+def test_a_store_that_cannot_be_made_is_told_before_work_starts(home, monkeypatch, file):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
+    with pytest.raises(ValueError, match=f"^MLFLOW_TRACKING_URI sqlite:///{file} can't be used"):
+        check_tracking()
 
 
 def test_a_run_that_was_deleted_is_started_anew(home):

@@ -13,7 +13,7 @@ from handray.cluster.doctor.trials import all_reduce, free_port, try_arithmetic
 from handray.cluster.nodes import PATIENCE, Node, Question, ask, reason
 from handray.cluster.storage import drop_folder, make_folder, try_write
 from handray.preparation import beneath
-from handray.reporting.tracking import check_tracking, tracking_uri
+from handray.reporting.tracking.store import check_tracking, tracking_uri
 
 CLOCK_TRIPS = 3
 """Of which the quickest tells a node's clock best."""
