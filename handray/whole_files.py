@@ -3,12 +3,16 @@
 import errno
 import json
 import os
+import platform
+import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+GOES_ON = "make room, then the same command goes on"
+"""The remedy of a full disk."""
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
@@ -47,6 +51,17 @@ def is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def full_places(*places: str) -> str:
+    """A path on each disk of this machine that is full; where none is any more, all paths."""
+    full: dict[int, str] = {}
+    for place in places:
+        if "://" not in place:
+            folder = nearest(Path(place))
+            if shutil.disk_usage(folder).free < 1 << 20:
+                full.setdefault(folder.stat().st_dev, place)
+    return f"{' or '.join(full.values() or places)} on {platform.node()}"
 
 
 def nearest(folder: Path) -> Path:

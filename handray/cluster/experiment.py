@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +29,7 @@ from handray.reporting.results import conclude
 from handray.reporting.run_folder import HISTORY, LAST, OVERLAY, REPORT, RunFolder, best_epoch
 from handray.reporting.tracking.tracker import Tracker
 from handray.reporting.training_record import TrainingRecord
-from handray.whole_files import is_full, write_json
+from handray.whole_files import GOES_ON, full_places, is_full, write_json
 
 
 class Experiment(Setting):
@@ -62,10 +63,8 @@ class Experiment(Setting):
                 tracker.settle(patience=5)
                 self.home.note(seconds=seconds())
             if is_full(error):
-                raise OSError(
-                    f"the disk of {self.home.path} or {self.storage} is full; make room there, "
-                    "then the same command goes on"
-                ) from error
+                places = full_places(str(self.home.path), self.storage, tempfile.gettempdir())
+                raise OSError(f"the disk of {places} is full; {GOES_ON}") from error
             raise
 
     def _run(

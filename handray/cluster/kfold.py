@@ -20,6 +20,7 @@ from handray.cluster.checkpoints import Checkpoints
 from handray.cluster.notice import SigtermWatch
 from handray.cluster.runtime import ON_HEAD
 from handray.cluster.shares import Plan, machines
+from handray.whole_files import GOES_ON
 
 if TYPE_CHECKING:  # trials, which only wait, start without the networks' libraries
     from handray.cluster.fold import FoldTask
@@ -28,9 +29,7 @@ RESTARTS = 3
 """Times that a fold comes back after a worker or its node died."""
 
 SENTENCES = {
-    "No space left on device": (
-        "no room for a checkpoint; make room, then the same command goes on"
-    ),
+    "No space left on device": f"no room for a checkpoint; {GOES_ON}",
     "actor is dead": f"its workers died {RESTARTS + 1} times; see why with -v",
 }
 """What errors of Ray Train mean, by a part of their text."""

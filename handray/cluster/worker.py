@@ -27,7 +27,7 @@ from handray.training.loop import TrainingFailureError
 from handray.training.pace import Pace
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState, load_network, save_network, save_state
-from handray.whole_files import is_full, write_json
+from handray.whole_files import GOES_ON, full_places, is_full, write_json
 
 
 def train_fold(task: FoldTask, storage: str) -> None:
@@ -52,10 +52,8 @@ def train_fold(task: FoldTask, storage: str) -> None:
             if not is_full(error):
                 raise
             checkpoints.drop_parts()
-            sentence = (
-                f"no room for a checkpoint in {storage} or {tempfile.gettempdir()}; make room, "
-                "then the same command goes on"
-            )
+            places = full_places(storage, tempfile.gettempdir())
+            sentence = f"no room for a checkpoint in {places}; {GOES_ON}"
         if rank and not sentence:
             # Outside of the block, whose error holds the step's tensors.
             sentence = rank.training.out_of_memory()

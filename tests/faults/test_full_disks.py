@@ -1,5 +1,6 @@
 """Disks, object stores and GPU memory that are full."""
 
+import platform
 import subprocess
 import time
 from contextlib import contextmanager, suppress
@@ -73,8 +74,8 @@ def test_a_disk_that_is_full_at_the_csv_and_for_mlflow_leaves_nothing_in_part(fa
         training.sign().unlink()
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 2, output
-        assert f"error: the disk of {training.home} or " in output
-        assert "make room there, then the same command goes on" in output
+        assert f"error: the disk of {training.home} on {platform.node()} is full; " in output
+        assert "make room, then the same command goes on" in output
         assert "warning: MLflow at sqlite:///" in output and "disk is full" in output
         assert "Traceback" not in output
         assert not list(training.home.rglob("*.tmp")), "nothing half-written"
