@@ -18,6 +18,8 @@ import pytest
 from hosts import HOME, MISSING, Host, Hosts
 from test_cluster import HEAD, SUBMIT, TRAINING, WORKERS, bring_up, check_run, hosts_of_ranks, ray
 
+from handray.cluster.checkpoints import SEAL
+
 pytestmark = [
     pytest.mark.hosts,
     pytest.mark.skipif(bool(MISSING), reason=f"hosts need {', '.join(MISSING)}"),
@@ -42,14 +44,14 @@ class Cluster:
     known: set[Path] | None = None
     """Checkpoints that were there then; None once another one is."""
     lost: float = 0.0
-    """Seconds from the fault to the next checkpoint."""
+    """Seconds from the fault, or from the same command after a stop, to the next checkpoint."""
 
     def train(self, name: str, strike: Callable[[str], None] | None = None) -> tuple[int, str]:
         """Train; a fault strikes a worker of the first fold. Exit code and output."""
         job = self.hosts.laptop.start(*SUBMIT, "python", "jobs/train_kfold.py", *LONGER, name)
-        fold, worker = self.hosts.folder / "shared" / name / "fold0", set()
+        worker: set[str] = set()
         while job.poll() is None:
-            checkpoints = set(fold.glob("checkpoint_*"))
+            checkpoints = self.checkpoints(name)
             if strike and checkpoints and (worker := hosts_of_ranks(self.hosts) - {HEAD}):
                 self.known, self.struck = checkpoints, time.monotonic()
                 strike(min(worker))
@@ -60,6 +62,19 @@ class Cluster:
         output, _ = job.communicate()
         assert strike is None, f"the job ended before the fault came\n{output}"
         return job.returncode, output
+
+    def checkpoints(self, name: str) -> set[Path]:
+        """The whole checkpoints of the first fold."""
+        fold = self.hosts.folder / "shared" / name / "fold0"
+        return {seal.parent for seal in fold.glob(f"checkpoint_*/{SEAL}")}
+
+    def again(self, name: str) -> str:
+        """The same command goes on after a stop to all folds and every row; its output."""
+        self.known, self.struck = self.checkpoints(name), time.monotonic()
+        code, output = self.train(name)
+        assert code == 0, output
+        self.check(name)
+        return output
 
     def check(self, name: str) -> None:
         """All folds are there, and every row."""
@@ -148,9 +163,7 @@ def test_the_driver_on_the_head_is_killed(cluster):
 
     code, output = cluster.train("driver", strike)
     assert code != 0, output
-    code, output = cluster.train("driver")
-    assert code == 0, output
-    cluster.check("driver")
+    cluster.again("driver")
     cluster.add(
         "the driver on the head killed",
         "the job ended; the same command went on from the checkpoint to all folds and every row",
@@ -172,9 +185,7 @@ def test_a_hosts_disk_is_full(cluster):
     assert code == 1, output
     assert re.search(r"error: .* /tmp .*make room, then the same command goes on", output), output
     full[0].run("sh", "-c", EMPTY)
-    code, output = cluster.train("disk")
-    assert code == 0, output
-    cluster.check("disk")
+    cluster.again("disk")
     cluster.add(
         "a host's disk full at a checkpoint",
         "the job ended with a sentence; once there was room, the same command went on",

@@ -21,7 +21,7 @@ from handray.data.stream import (
     gray_sums,
     smallest_store,
 )
-from handray.reporting.console import LiveLines, time_left
+from handray.reporting.console import Counting, LiveLines, time_left
 
 
 def is_streamed(feed: str, sizes: Sequence[int], data: DataFolder) -> bool:
@@ -67,15 +67,16 @@ def open_source(size: int, data: DataFolder, streamed: bool, cache: str, board: 
     source: Source
     if streamed:
         source = StreamedRows(images, frame)
-        sums = gray_sums(images, frame, range(len(data.train)))
+        mean_of = Counting("reading the gray levels of training images")
+        sums = gray_sums(images, frame, range(len(data.train)), mean_of)
     elif cache:
         decoder = StreamedRows(images, frame, CountDecode(board))
-        with LiveLines(_Decodes(board, "images")):
-            source = DiskCache.of(cache, data, size).open(images, decoder)
+        filled = Counting("decoding images into the cache")
+        source = DiskCache.of(cache, data, size).open(images, decoder, filled)
         check_nodes("--cache", str(source.path))
         sums = source.sums
     else:
-        with LiveLines(_Decodes(board, f"of {len(images)} images", len(images))):
+        with LiveLines(_Decodes(board, len(images))):
             source = cache_rows(images, frame, CountDecode(board))
         sums = source.sums
     total = sum((sums[row] for row in range(len(data.train))), GraySums(0, 0, 0))
@@ -87,14 +88,14 @@ def open_source(size: int, data: DataFolder, streamed: bool, cache: str, board: 
 class _Decodes:
     """Lines that say how many images were decoded, and how long the others will take."""
 
-    def __init__(self, board: Any, what: str, total: int = 0) -> None:
-        self.board, self.what, self.total = board, what, total
+    def __init__(self, board: Any, total: int) -> None:
+        self.board, self.total = board, total
         self.started, self.before = time.monotonic(), self._count()
 
     def __call__(self) -> list[str]:
         done = self._count() - self.before
         left = time_left(self.started, done, self.total)
-        return [f"decoded {done} {self.what}{left}"] if done else []
+        return [f"decoded {done} of {self.total} images{left}"] if done else []
 
     def _count(self) -> int:
         decodes: int = ray.get(self.board.read.remote())[2]

@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -60,7 +60,12 @@ class DiskCache:
         draft = self._draft.stat().st_size if self._draft.exists() else 0
         return max(0, len(keys) * record_bytes(self.frame) - draft)
 
-    def open(self, images: Sequence[Radiograph], decoder: Source) -> MappedRows:
+    def open(
+        self,
+        images: Sequence[Radiograph],
+        decoder: Source,
+        progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> MappedRows:
         """Rows of these images, row i of image i; what no file has is decoded and kept.
 
         Waits while another job fills this cache. Files that are damaged, as a whole or in some
@@ -69,6 +74,7 @@ class DiskCache:
         Args:
             images: what to open.
             decoder: decodes rows of ``images``.
+            progress: called with (rows written, rows in all) while a file is written.
 
         Raises:
             ValueError: an image can't be decoded, or the folder can't be written to.
@@ -77,7 +83,7 @@ class DiskCache:
         keys = [row_key(image, self.frame) for image in images]
         try:
             with self._locked():
-                path = self._filled(keys, decoder)
+                path = self._filled(keys, decoder, progress)
                 places = places_of(map_records(path))
                 rows = MappedRows(path, [places[key] for key in keys])
                 for other in self._paths():
@@ -88,7 +94,9 @@ class DiskCache:
             raise _no_folder(self.folder, error) from error
         return rows
 
-    def _filled(self, keys: Sequence[bytes], decoder: Source) -> Path:
+    def _filled(
+        self, keys: Sequence[bytes], decoder: Source, progress: Callable[[int, int], None]
+    ) -> Path:
         """The file that has all of these keys, written where there is none."""
         rows: dict[bytes, int] = {}
         for row, key in enumerate(keys):
@@ -105,7 +113,8 @@ class DiskCache:
         self._say(len(keys), len(rows.keys() - sound.keys()))
         digest = hashlib.sha256(b"".join(rows)).hexdigest()[:16]
         path = self.folder / f"{self._stem}-{digest}.npy"
-        write_records(self._draft, path, self._records(rows, sound, decoder), len(rows))
+        written = counted(self._records(rows, sound, decoder), len(rows), progress)
+        write_records(self._draft, path, written, len(rows))
         return path
 
     def _records(
@@ -182,6 +191,15 @@ def check_room(caches: Sequence[DiskCache], images: Sequence[Radiograph]) -> Non
             f"--cache {folder} needs {needed / 2**30:.2f} GiB for decoded images, but its disk has "
             f"{free / 2**30:.2f} GiB free; make room there, or give another folder"
         )
+
+
+def counted(
+    records: Iterable[Records], total: int, progress: Callable[[int, int], None]
+) -> Iterator[Records]:
+    """The records; progress is told of each once the next one is wanted."""
+    for number, record in enumerate(records, 1):
+        yield record
+        progress(number, total)
 
 
 def row_key(radiograph: Radiograph, frame: Frame) -> bytes:

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -156,10 +155,20 @@ def cache_rows(
 
 
 def gray_sums(
-    radiographs: Sequence[Radiograph], frame: Frame, rows: Sequence[int]
+    radiographs: Sequence[Radiograph],
+    frame: Frame,
+    rows: Sequence[int],
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[int, GraySums]:
-    """Sums of rows that are not cached, by one pass over their images."""
-    return dict(chain.from_iterable(_stream(_gray_sums, radiographs, rows, frame)))
+    """Sums of rows that are not cached, by one pass over their images.
+
+    progress is called with (rows done, rows in all).
+    """
+    sums: dict[int, GraySums] = {}
+    for few in _stream(_gray_sums, radiographs, rows, frame):
+        sums.update(few)
+        progress(len(sums), len(rows))
+    return sums
 
 
 def _stream(

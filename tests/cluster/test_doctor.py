@@ -1,7 +1,10 @@
 """What the doctor makes of facts, and the trials that it makes on this machine."""
 
+import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +27,7 @@ CPU_NODE = Facts(
     commit="1234567",
     opencv=("opencv-python-headless",),
     shared_bytes=8 << 30,
+    disk="/tmp",
     disk_bytes=100 << 30,
     disk_free=57 << 30,
 )
@@ -178,6 +182,18 @@ def test_a_disk_is_full_where_ray_says_so():
     assert judge.disk(CPU_NODE).sentence.startswith("50 GiB or more free")
     assert judge.disk(replace(CPU_NODE, disk_free=6 << 30)).verdict == "ok"
     assert judge.disk(replace(CPU_NODE, disk_free=4 << 30)).verdict == "wrong"
+
+
+def test_the_fuller_disk_counts_of_those_that_ray_writes_to(tmp_path, monkeypatch):
+    def usage(place):
+        free = 3 if Path(place) == tmp_path else 50
+        return SimpleNamespace(total=100, free=free)
+
+    spill = str(tmp_path / "not_yet_there")
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    monkeypatch.setenv("SPILL", spill)
+    facts = gather()
+    assert (facts.disk, facts.disk_bytes, facts.disk_free) == (spill, 100, 3)
 
 
 def test_nvidia_smis_table_is_read_whatever_the_names():

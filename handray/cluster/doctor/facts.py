@@ -1,6 +1,7 @@
 """What is so on a machine: gathered on each node, judged elsewhere, so that rules need no GPU."""
 
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import handray
 from handray.inference.provenance import made_by
+from handray.whole_files import nearest
 
 PACKAGES = ("ray", "torch", "numpy", "opencv-python-headless", "albumentations")
 OPENCV = (
@@ -57,8 +59,10 @@ class Facts:
     """Such as 91002 for 9.10.2."""
     shared_bytes: int = 0
     """Size of /dev/shm."""
+    disk: str = ""
+    """Folder of Ray's temporary files or of images that memory can't hold: the fuller one."""
     disk_bytes: int = 0
-    """Size of the disk of Ray's temporary files."""
+    """Size of its disk."""
     disk_free: int = 0
 
 
@@ -66,7 +70,9 @@ def gather() -> Facts:
     """The facts of this process and its machine; holds no GPU and starts nothing on one."""
     gpus, driver, driver_fault = _gpus()
     architectures, cuda, cudnn = _torch_build() if gpus else ((), "", 0)
-    disk = shutil.disk_usage(tempfile.gettempdir())
+    places = [tempfile.gettempdir(), *filter(None, [os.environ.get("SPILL")])]
+    disks = {place: shutil.disk_usage(nearest(Path(place))) for place in places}
+    fuller = min(disks, key=lambda place: disks[place].free / disks[place].total)
     has_shared = Path(SHARED_MEMORY).exists()
     code = made_by()
     return Facts(
@@ -85,8 +91,9 @@ def gather() -> Facts:
         cuda=cuda,
         cudnn=cudnn,
         shared_bytes=shutil.disk_usage(SHARED_MEMORY).total if has_shared else 0,
-        disk_bytes=disk.total,
-        disk_free=disk.free,
+        disk=fuller,
+        disk_bytes=disks[fuller].total,
+        disk_free=disks[fuller].free,
     )
 
 

@@ -159,16 +159,17 @@ def cudnn(facts: Facts) -> Finding:
 
 
 def disk(facts: Facts) -> Finding:
-    """The disk of Ray's temporary files has room."""
+    """The disks of Ray's temporary files and of what it spills have room."""
     used = 1 - facts.disk_free / facts.disk_bytes
-    free = f"{floored(facts.disk_free / GIB)} GiB or more free for Ray's temporary files"
+    free = f"{floored(facts.disk_free / GIB)} GiB or more free for Ray's files in {facts.disk}"
     if used < FULL_DISK:
         return Finding("disk", "ok", free)
     return Finding(
         "disk",
         "wrong",
-        f"{used:.0%} of the disk of Ray's temporary files is used, and from {FULL_DISK:.0%} on Ray "
-        "keeps nothing: make room, or ray start --temp-dir on another disk",
+        f"{used:.0%} of the disk of {facts.disk} is used, and from {FULL_DISK:.0%} on Ray keeps "
+        "nothing there: make room, or ray start with --temp-dir and "
+        "--object-spilling-directory on another disk",
     )
 
 
