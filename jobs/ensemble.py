@@ -9,14 +9,13 @@ rule: at least 0.7 of the members, rounded down.
   python jobs/ensemble.py --csv a.csv b.csv c.csv d.csv --votes 2 --data /data/hands
   python jobs/ensemble.py --runs 3f1c9a,77ab02 --csv friend.csv --vote-fraction 0.5
 
-With labels in --data the rule can be chosen: members are judged by the out-of-fold masks (oof.csv)
-beside each run's output.csv, or by the CSVs themselves where their own images have labels.
+With labels in --data members are judged by the out-of-fold masks (oof.csv) beside each run's
+output.csv, or by the CSVs themselves where their own images have labels. OUT_report.html then has
+members beside the vote, by class and slice, worst cases; and the rule can be chosen:
 
   python jobs/ensemble.py --runs 3f1c9a,77ab02 --data /data/hands --sweep
   python jobs/ensemble.py --csv runs/*/output.csv --data /data/hands --select --per-class --soft
   python jobs/ensemble.py --explain output.csv
-
-Then it also leaves OUT_report.html: members beside the vote, by class and slice, worst cases.
 
 All members must have the same images and classes, in any order. The size of an image, against which
 runs are checked, comes from the JSON beside a CSV, else from --data, else from --image-size.
@@ -82,9 +81,14 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
         tidying = _tidying(options, results[0][0].class_names)
         judged: JudgedVote | None = None
         numbers: dict[str, float] = {}
-        if _judges(options):
-            judged, numbers = _chosen(options, members, results, size_of, ballot, tell)
-            ballot = judged.ballot
+        if options.data:
+            try:
+                judged, numbers = _chosen(options, members, results, size_of, ballot, tell)
+                ballot = judged.ballot
+            except ValueError as error:
+                if _chooses(options):
+                    raise
+                tell.say(f"note: no report, since {error}")
         tell(f"counting the votes of {len(members)} members")
         voted = ballot.vote(results)
         if tidying:
@@ -138,10 +142,11 @@ def _report(out: Path, judged: "JudgedVote", source: dict[str, Any], tell: Stage
 def _stages(options: argparse.Namespace, runs: int, tracked: bool) -> int:
     """How many times the job says that it begins something else."""
     tidied = options.largest_component is not None or options.fill_holes is not None
-    return len(options.csv) + 2 * runs + 1 + 4 * _judges(options) + tidied + tracked
+    return len(options.csv) + 2 * runs + 1 + 4 * bool(options.data) + tidied + tracked
 
 
-def _judges(options: argparse.Namespace) -> bool:
+def _chooses(options: argparse.Namespace) -> bool:
+    """Whether something is to be chosen by labels."""
     return bool(options.sweep or options.select or options.per_class)
 
 
@@ -165,7 +170,7 @@ def _checked(options: argparse.Namespace, count: int, tracked: bool) -> Ballot:
         )
     if options.per_class and rule:
         raise ValueError("--per-class chooses the votes; leave --votes and --vote-fraction out")
-    if _judges(options) and not options.data:
+    if _chooses(options) and not options.data:
         raise ValueError(
             "--sweep, --select and --per-class need labels; name their data folder with --data"
         )
@@ -184,7 +189,7 @@ def _fetched(run_id: str, into: Path, options: argparse.Namespace, tell: Stages)
 
     tell(f"fetching run {run_id}")
     into.mkdir()
-    path = download_submission(run_id, into, _judges(options), options.soft)
+    path = download_submission(run_id, into, bool(options.data), options.soft)
     return Member(f"run {run_id}", path, run_id)
 
 

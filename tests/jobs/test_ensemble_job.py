@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from pages import read_page
 from processes import mlflow_runs
 from shifted import levels_of
@@ -115,7 +116,7 @@ def test_a_member_with_shuffled_rows_counts_and_is_noted(job, folder, monkeypatc
     assert "note: the rows of b.csv were in another order" in capsys.readouterr().out
 
 
-def test_sizes_come_from_json_then_data_then_image_size(job, folder, monkeypatch):
+def test_sizes_come_from_json_then_data_then_image_size(job, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     person = folder / "data/test/DCM/ID001"
     person.mkdir(parents=True)
@@ -130,6 +131,7 @@ def test_sizes_come_from_json_then_data_then_image_size(job, folder, monkeypatch
     assert sizes("--data", "data") == [[3, 5], [3, 5]]
     json_beside(folder / "a.csv").write_text('{"sizes_hw": {"x.png": [4, 4], "y.png": [5, 5]}}')
     assert sizes("--data", "data") == [[4, 4], [5, 5]]
+    assert capsys.readouterr().out.count("note: no report, since ") == 2
 
 
 def test_runs_and_csvs_mix_and_a_tracked_vote_is_a_member_for_others(
@@ -217,6 +219,21 @@ def test_select_takes_the_good_member_by_its_out_of_fold_masks(
     if not more:
         assert (tmp_path / "output.csv").read_text() == Path(csvs[1]).read_text()
     assert voted.image_names == good.image_names, "chosen on the training images, not of them"
+
+
+def test_a_vote_beside_labels_leaves_its_report_and_mlflow_has_it(
+    job, judged, phantoms, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    csvs = [str(judged / name / "output.csv") for name in ("bad", "good")]
+    job.main(["--csv", *csvs, "--data", str(phantoms), "--votes", "1", "--track"])
+    page = read_page(tmp_path / "output_report.html")
+    assert "out-of-fold masks of the training images" in page.sections["In numbers"]
+    run = capsys.readouterr().out.rpartition("run ")[2].strip()
+    client = MlflowClient(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
+    kept = client.download_artifacts(run, "report.html", str(tmp_path))
+    assert Path(kept).read_bytes() == (tmp_path / "output_report.html").read_bytes()
 
 
 def test_a_sweep_prints_the_dice_of_every_number_of_votes(
