@@ -104,8 +104,9 @@ def test_folds_are_asked_for_a_machine_a_rank_and_no_more(config, folds, ranks, 
     types = config["available_node_types"]
     has = types["worker"]["resources"]
     shares = plan(
-        ClusterConfig(workers_per_fold=ranks), folds, False, [Machine(4), *[Machine(8, 1)] * 4]
+        ClusterConfig(workers_per_fold=ranks), folds, False, [Machine(0), *[Machine(8, 1)] * 4]
     )
+    assert Machine(types["head"]["resources"]["CPU"]) == Machine(0)
     assert Machine(has["CPU"], has["GPU"]) == Machine(8, 1)
     scorer = partial(
         _default_utilization_scorer, node_availability_summary=NodeAvailabilitySummary({})

@@ -79,6 +79,15 @@ def machines() -> list[Machine]:
     return found
 
 
+def check_any(machines: Sequence[Machine]) -> None:
+    """Raise ValueError where no machine works, as on a cluster that rents them when asked."""
+    if not any(machine.cpus for machine in machines):
+        raise ValueError(
+            "the cluster has no machine that works, only its head; ask for some first, as "
+            "README.md says under 'Rented GPUs'"
+        )
+
+
 def plan(config: ClusterConfig, folds: int, streamed: bool, machines: Sequence[Machine]) -> Plan:
     """Share the machines out: one rank a GPU, or all CPUs to the folds that run at once.
 
@@ -89,9 +98,10 @@ def plan(config: ClusterConfig, folds: int, streamed: bool, machines: Sequence[M
         machines: of the cluster.
 
     Raises:
-        ValueError: more ranks than GPUs, or than hundredths of CPUs.
+        ValueError: no machine, or more ranks than GPUs, or than hundredths of CPUs.
 
     """
+    check_any(machines)
     ranks, fewest = config.workers_per_fold, config.elastic
     if gpus := sum(machine.gpus for machine in machines):
         if (fewest or ranks) > gpus:

@@ -52,6 +52,11 @@ def test_more_ranks_than_gpus_are_refused():
         plan(ClusterConfig(workers_per_fold=8), 5, False, [Machine(40, 4)])
 
 
+def test_a_head_that_takes_no_work_is_no_cluster_yet():
+    with pytest.raises(ValueError, match=r"^the cluster has no machine that works.*Rented GPUs"):
+        plan(ClusterConfig(), 5, False, [Machine(0)])
+
+
 def test_elastic_folds_may_have_fewer_gpus_than_ranks_but_not_fewer_than_they_go_on_with():
     shares = plan(ClusterConfig(workers_per_fold=8, elastic=4), 5, False, [Machine(40, 4)])
     assert (shares.at_once, shares.ranks, shares.elastic) == (1, 8, 4)
