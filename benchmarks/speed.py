@@ -2,6 +2,7 @@
 
   python benchmarks/speed.py
   python benchmarks/speed.py --rows vote dice
+  python benchmarks/speed.py --data DIR --size 256        # rows of files, on a data folder
 
 Both ways run in turn, after they were shown to give the same; a row is the median of several
 turns, CPU time of one thread where it says nothing else. The baseline (baseline.py) draws,
@@ -32,6 +33,7 @@ ROWS: dict[str, Callable[[], Row]] = {
     "labels": data_rows.labels,
     "sample": data_rows.sample,
     "cached": data_rows.cached_sample,
+    "disk": data_rows.disk,
     "bytes": data_rows.sample_bytes,
     "epoch": data_rows.epoch,
     "decodes": data_rows.decodes,
@@ -45,12 +47,21 @@ ROWS: dict[str, Callable[[], Row]] = {
 }
 
 
+OF_FILES = ("labels", "sample", "cached", "disk", "bytes")
+
+
 def main() -> int:
     """Measure the rows that are asked for, and keep each as it is done."""
     parser = Parser(__doc__)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="default: all")
-    chosen = parser.parse_args().rows
-    path = RESULTS / "speed.json"
+    parser.add_argument("--rows", nargs="+", choices=ROWS, help="default: all")
+    parser.add_argument("--data", metavar="DIR", help="data folder, for rows of files alone")
+    parser.add_argument("--size", type=int, default=data_rows.SIZE, help="with --data, px")
+    options = parser.parse_args()
+    kind, chosen = "speed", options.rows or list(ROWS)
+    if options.data:
+        data_rows.use(options.data, options.size)
+        kind, chosen = "speed_data", options.rows or list(OF_FILES)
+    path = RESULTS / f"{kind}.json"
     known: dict[str, dict[str, Any]] = {}
     if path.exists():
         known = {one["row"]: one for one in json.loads(path.read_text())}
@@ -61,7 +72,8 @@ def main() -> int:
         write_text(path, json.dumps(list(known.values()), indent=1) + "\n")
         print(f"  ratio {row['ratio']:g} ({row['spread']}), goal {row['goal']:g}", flush=True)
     print(f"\n{table(list(known.values()))}\n\n{path}")
-    draw(list(known.values()), RESULTS / "speed.png")
+    if not options.data:
+        draw(list(known.values()), RESULTS / "speed.png")
     return 0
 
 
