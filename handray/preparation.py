@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from handray.bones import BONES
 from handray.config import Config, Value, identity
@@ -172,21 +171,6 @@ def facts_of(config: Config, data: DataFolder) -> dict[str, Value]:
         "classes": len(data.class_names),
         "data": folder_digest(data)[:16],
     }
-
-
-def storage_of(options: argparse.Namespace, run: RunFolder) -> str:
-    """Where checkpoints are kept: an absolute path, since workers change directory, or a URL."""
-    if options.storage is None:
-        return str(run.path / "ray")
-    return beneath(options.storage, run.name)
-
-
-def beneath(storage: str, name: str) -> str:
-    """A folder in a storage: an absolute path, or a URL whose options stay at its end."""
-    if "://" not in storage:
-        return str(Path(storage).absolute() / name)
-    parts = urlsplit(storage)
-    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
 
 def starting_weights(

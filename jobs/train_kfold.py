@@ -57,7 +57,6 @@ def main() -> int:
 
     with Alarms(options.notify, f"train_kfold {run.name}") as alarms:
         check_tracking()
-        run.require_space(4 * parameters * _copies(config))
         missing = [fold for fold in chosen if fold in run.missing_folds(config.data.folds)]
         experiment = Experiment.open(
             options,
@@ -67,6 +66,7 @@ def main() -> int:
             run,
             lambda streamed: plan(config.cluster, max(1, len(missing)), streamed, machines()),
         )
+        run.require_space(4 * parameters * _copies(config.data.folds, experiment.shares.at_once))
         run.claim(facts)
         skipped = [*(fault.path for fault in data.faults), *data.excluded]
         run.note(weights=experiment.origin, skipped=skipped)
@@ -107,13 +107,13 @@ def _chosen_folds(options: argparse.Namespace, config: Config) -> list[int]:
     return [options.only_fold]
 
 
-def _copies(config: Config) -> int:
+def _copies(folds: int, at_once: int) -> int:
     """Networks that a run keeps on disk at a time.
 
     A fold: weights, their average, two moments, the best network and MLflow's copy of it; and for
     folds that train, the checkpoint before and the one that is being copied.
     """
-    return 6 * config.data.folds + 15 * (config.cluster.folds_at_once or 1)
+    return 6 * folds + 15 * at_once
 
 
 if __name__ == "__main__":

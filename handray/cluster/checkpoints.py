@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.fs
 
-from handray.cluster.storage import fetch_folder, open_storage
+from handray.cluster.storage import fetch_file, fetch_folder, open_storage
 from handray.inference.provenance import sha256
 from handray.whole_files import write_json
 
@@ -74,12 +74,7 @@ class Checkpoints:
 
     def fetch_file(self, name: str, file: str, into: Path) -> None:
         """Copy one file of a checkpoint to this machine."""
-        pyarrow.fs.copy_files(
-            f"{self._path}/{name}/{file}",
-            str(into / file),
-            source_filesystem=self._filesystem,
-            destination_filesystem=pyarrow.fs.LocalFileSystem(),
-        )
+        fetch_file(self.storage, f"fold{self.fold}/{name}/{file}", into / file)
 
     def drop_parts(self) -> None:
         """Give back the room of checkpoints that are there in part."""

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import sys
 import tempfile
 import threading
@@ -20,7 +19,7 @@ from handray.cluster.board import start_board
 from handray.cluster.checkpoints import SEAL, damage
 from handray.cluster.kfold import Listener, run_folds
 from handray.cluster.setting import Setting
-from handray.cluster.storage import fetch_folder
+from handray.cluster.storage import beneath, drop_folder, fetch_folder
 from handray.inference.members import OUT_OF_FOLD, OUTPUT
 from handray.reporting.console import LiveLines, Stages, duration, progress_line, warn
 from handray.reporting.notify import Alarms
@@ -59,7 +58,8 @@ class Experiment(Setting):
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             with suppress(Exception):  # a full disk, a server gone: the first error is the news
-                tracker.end([*map(_key, missing), "parent"], "KILLED" if stopped else "FAILED")
+                unfinished = {*missing} & {*self.home.missing_folds(self.config.data.folds)}
+                tracker.end([*map(_key, unfinished), "parent"], "KILLED" if stopped else "FAILED")
                 tracker.settle(patience=5)
                 self.home.note(seconds=seconds())
             if is_full(error):
@@ -120,8 +120,7 @@ class Experiment(Setting):
             tracker.settle()
         # Last, since it says that the run is finished.
         write_json(self.home.path / "summary.json", summary)
-        if "://" not in self.storage:
-            shutil.rmtree(self.storage, ignore_errors=True)
+        drop_folder(self.storage)
         return summary
 
     def _train(self, folds: Sequence[int], tracker: Tracker, alarms: Alarms) -> dict[int, str]:
@@ -136,6 +135,7 @@ class Experiment(Setting):
         tasks = [replace(task, fold=fold) for fold in folds]
         training, told = set(folds), threading.Event()
         mourned: set[int] = set()
+        broken: dict[int, str] = {}
         rounds = -(-len(folds) // self.shares.at_once)
 
         def mourn(failed: dict[int, str]) -> None:
@@ -161,13 +161,19 @@ class Experiment(Setting):
 
             def fold_ended(fold: int, folder: str) -> None:
                 training.discard(fold)
-                ended = self._bring_home(fold, folder, tracker)
+                try:
+                    ended = self._bring_home(fold, folder, tracker)
+                except OSError as error:
+                    if is_full(error):
+                        raise
+                    broken[fold] = str(error)  # the other folds go on
+                    return
                 live.say(ended)
                 alarms.tell(ended)
 
             listener = Listener(epoch_ended, fold_ended)
             errors = run_folds(tasks, self.shares, self.storage, listener, self.verbose)
-        failures = errors | ray.get(board.read.remote())[1]
+        failures = errors | broken | ray.get(board.read.remote())[1]
         lost = [fold for fold in training if fold not in failures]
         failures |= dict.fromkeys(lost, "ended without a result; see why with -v")
         mourn(failures)
@@ -193,8 +199,7 @@ class Experiment(Setting):
 
         self.home.finish_fold(fold, fetch)
         self._track(fold, tracker)
-        if "://" not in self.storage:
-            shutil.rmtree(Path(self.storage) / f"fold{fold}", ignore_errors=True)
+        drop_folder(beneath(self.storage, f"fold{fold}"))
         name = f"fold {fold}" if self.config.data.folds > 1 else "all images"
         return f"{name}  {_how_good(self.home.fold(fold))}"
 

@@ -10,9 +10,8 @@ import numpy as np
 import ray
 import torch
 
-from handray.cluster.board import start_board
 from handray.cluster.image_work import BLOCKS_A_CPU, collected
-from handray.cluster.shares import machines
+from handray.cluster.shares import check_any, machines
 from handray.data.radiographs import Radiograph, read_image
 from handray.inference.rule import Rule
 from handray.inference.trained import TrainedNetwork, predict_masks
@@ -40,26 +39,28 @@ def predict_all(
         Masks by index of the image, and faults by index of those that can't be read.
 
     Raises:
+        ValueError: no machine works.
         RuntimeError: an image is missing or came twice.
 
     """
     items = [{"row": n, "radiograph": pickle.dumps(one)} for n, one in enumerate(radiographs)]
-    found = machines()
+    check_any(machines())
+    found = [one for one in machines() if one.cpus]
     cpus, gpus = sum(one.cpus for one in found), sum(one.gpus for one in found)
-    # Where there are no GPUs, one CPU is left to decoding.
-    threads = 0 if gpus else max(1, max(one.cpus for one in found) - 1)
-    held = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": 0.5 if cpus < 2 else threads}
-    board = start_board()
-    ray.get(board.keep.remote("checkpoints", list(checkpoints)))
-    blocks = min(len(items), BLOCKS_A_CPU * max(1, cpus))
+    # Where there are no GPUs, a node predicts with all CPUs but one, which decodes; of a single
+    # CPU each has a half.
+    fewest = min(one.cpus for one in found)
+    threads = 0 if gpus else max(1, fewest - 1)
+    held = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": 0.5 if fewest < 2 else threads}
+    blocks = min(len(items), BLOCKS_A_CPU * cpus)
     dataset = (
         ray.data.from_items(items, override_num_blocks=blocks)
-        .map(_read, num_cpus=0.5 if cpus < 2 else 1)
+        .map(_read, num_cpus=0.5 if fewest < 2 else 1)
         .map_batches(
             _Predicting,
             batch_size=1,
-            concurrency=gpus or 1,
-            fn_constructor_args=(board, rule, threads),
+            concurrency=gpus or len(found),
+            fn_constructor_args=([ray.put(content) for content in checkpoints], rule, threads),
             **held,
         )
     )
@@ -79,16 +80,18 @@ def _read(item: dict[str, Any]) -> dict[str, Any]:
 class _Predicting:
     """An actor with all networks on its device."""
 
-    def __init__(self, board: Any, rule: Rule, threads: int) -> None:
+    def __init__(
+        self, checkpoints: Sequence["ray.ObjectRef[bytes]"], rule: Rule, threads: int
+    ) -> None:
         if threads:
             torch.set_num_threads(threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.rule = rule
         self.networks = []
         with tempfile.TemporaryDirectory(prefix="handray-") as folder:
-            for content in ray.get(board.outcome.remote("checkpoints")):
+            for content in checkpoints:
                 path = Path(folder) / "best.pt"
-                path.write_bytes(content)
+                path.write_bytes(ray.get(content))
                 self.networks.append(TrainedNetwork(path, device))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from handray.cluster.doctor.examine import check_machines
 from handray.cluster.fold import Decoded, FoldTask
 from handray.cluster.runtime import start_ray
 from handray.cluster.shares import Plan
-from handray.cluster.storage import check_reach
+from handray.cluster.storage import beneath, check_reach
 from handray.config import Config
 from handray.data.disk_cache import DiskCache, check_room
 from handray.data.folds import assign_folds
 from handray.data.radiographs import DataFolder
-from handray.preparation import starting_weights, storage_of
+from handray.preparation import starting_weights
 from handray.reporting.run_folder import RunFolder
 from handray.training.precision import Precision
 from handray.training.probe import fastest
@@ -83,7 +83,10 @@ class Setting:
         check_machines()
         streamed = not cache and is_streamed(config.cluster.feed, sizes, data)
         shares = share(streamed)
-        storage = storage_of(options, home)
+        # Absolute, since workers change directory.
+        storage = str(home.path / "ray")
+        if options.storage is not None:
+            storage = beneath(options.storage, home.name)
         check_reach(storage, data.train[0].image_path)
         return cls(
             config=config,

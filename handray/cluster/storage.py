@@ -2,12 +2,22 @@
 
 import secrets
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pyarrow.fs
 import ray.train
 
 from handray.cluster.nodes import Question, alive, ask, reason
+
+
+def beneath(storage: str, name: str) -> str:
+    """A folder in a storage: an absolute path, or a URL whose options stay at its end."""
+    if "://" not in storage:
+        return str(Path(storage).absolute() / name)
+    parts = urlsplit(storage)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
 
 def fetch_folder(path: str, storage: str, into: Path) -> None:
@@ -50,9 +60,10 @@ def try_write(storage: str) -> None:
 
 
 def drop_folder(storage: str) -> None:
-    """Delete the storage's folder with all that is in it."""
-    filesystem, path = open_storage(storage)
-    filesystem.delete_dir(path)
+    """Delete a folder with all that is in it; what can't be deleted stays."""
+    with suppress(OSError):
+        filesystem, path = open_storage(storage)
+        filesystem.delete_dir(path)
 
 
 def fetch_file(storage: str, name: str, into: Path) -> bool:

@@ -5,10 +5,10 @@ as it ends, so the same command asks only for those that have none, and a trial 
 has its last checkpoint in the storage.
 """
 
-import shutil
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from handray.cli import masked
 from handray.cluster.board import start_board
 from handray.cluster.setting import Setting
 from handray.cluster.shares import Machine, Plan, machines, plan
-from handray.cluster.storage import drop_file
+from handray.cluster.storage import drop_file, drop_folder
 from handray.cluster.trial import Shared, asked_for, checkpoint_name, run_trial
 from handray.config import ClusterConfig, Config, replaced
 from handray.data.radiographs import DataFolder
@@ -103,8 +103,8 @@ class Sweep(Setting):
             trials = len(watch.done)
             print(f"{decodes} images were decoded for {trials} trial{'s' * (trials > 1)}")
         # What the time ran out for goes on from its checkpoint.
-        if not failures and len(watch.done) >= total and "://" not in self.storage:
-            shutil.rmtree(self.storage, ignore_errors=True)
+        if not failures and len(watch.done) >= total:
+            drop_folder(self.storage)
         return failures
 
 
@@ -155,15 +155,22 @@ class _Watch(ray.tune.Callback):
         if record is None:
             self.failures[name] = "ended without a result; see why with -v"
             return
-        record.save(self.home.path / TRIALS)
+        # What Tune meets here makes it train the trial again.
+        try:
+            record.save(self.home.path / TRIALS)
+        except OSError as error:
+            self.failures[name] = f"its record can't be kept: {error}"
+            self.say(f"{name}  failed: {self.failures[name]}")
+            return
         config = replaced(self.config, record.trial.changes)
-        drop_file(self.storage, checkpoint_name(record.trial.fold, config))
+        with suppress(OSError):  # left over, it takes room
+            drop_file(self.storage, checkpoint_name(record.trial.fold, config))
         self.stopped += record.stopped_early
         how = f"stopped at {record.percent} %" if record.stopped_early else "finished"
         self.say(f"{name}  {how}: Dice {record.history[-1]['dice']:.4f}")
         try:
             self.ended(record)
-        except Exception as error:  # what Tune meets here makes it train the trial again
+        except Exception as error:
             self.say(f"warning: {name} isn't tracked yet: {error}; the next start tries again")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

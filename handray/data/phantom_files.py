@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handray.data.phantom import Polygons, draw_hand
-
-PART = ".part"
-"""Ending of a file that is still being written."""
+from handray.whole_files import write_bytes
 
 METADATA_SIDE = 3060
 """What real labels say of films of 2048 px, though their points are pixels of the film."""
@@ -38,8 +36,12 @@ def draw_film(film: Film) -> None:
     """Draw one film and write its image and its label."""
     phantom = draw_hand(film.seed, film.person, film.side, film.size, film.bent)
     label = label_json(phantom.polygons, film.image_path.with_suffix(".jpg").name, film.size)
-    write_whole(film.label_path, label.encode())
-    write_whole(film.image_path, encode_png(phantom.image_HW))
+    for path, content in (
+        (film.label_path, label.encode()),
+        (film.image_path, encode_png(phantom.image_HW)),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content)
 
 
 def label_json(polygons: Polygons, filename: str, size: int) -> str:
@@ -66,15 +68,7 @@ def encode_png(image_HW: NDArray[np.uint8]) -> bytes:
     return data.tobytes()
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write under a temporary name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}{PART}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
-
-
 def sweep(folder: Path) -> None:
     """Delete what an interruption left half-written."""
-    for temporary in folder.rglob(f".*{PART}"):
+    for temporary in folder.rglob(".*.tmp"):
         temporary.unlink(missing_ok=True)

@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 
 from handray.data.phantom import SIDES, check_size
-from handray.data.phantom_files import Film, draw_film, sweep, write_whole
+from handray.data.phantom_files import Film, draw_film, sweep
+from handray.whole_files import write_text
 
 RECORD = "phantoms.json"
 VERSION = 1  # of what is drawn: a folder of another version is another drawing
@@ -131,7 +132,8 @@ def _is_complete(out: Path, drawing: Drawing) -> bool:
 
 def _write_record(out: Path, drawing: Drawing, complete: bool) -> None:
     text = json.dumps(asdict(drawing) | {"complete": complete}, indent=1)
-    write_whole(out / RECORD, text.encode())
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / RECORD, text)
 
 
 def _draw(todo: list[Film]) -> Generator[None, None, None]:

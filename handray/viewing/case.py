@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handray.inference.score import truth_rows
 from handray.masks.rle import RunRows
+from handray.viewing.results import Results
 from handray.viewing.uploads import Picture, Polygons
 
 
@@ -20,6 +22,9 @@ class Prediction:
     """Source frame, in the case's order of classes."""
     logits_CHW: NDArray[np.float32] | None = None
     """Model frame, where a network has just predicted them."""
+
+
+Named = TypeVar("Named", Prediction, Results)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +53,11 @@ class Case:
         return cls(picture, tuple(class_names), polygons, truth, tuple(predictions))
 
 
-def with_own_names(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """The same predictions; those of one name are numbered from the second on."""
+def with_own_names(all_named: Sequence[Named]) -> list[Named]:
+    """The same predictions or results; those of one name are numbered from the second on."""
     seen: dict[str, int] = {}
     named = []
-    for one in predictions:
+    for one in all_named:
         count = seen[one.name] = seen.get(one.name, 0) + 1
         named.append(one if count == 1 else replace(one, name=f"{one.name} ({count})"))
     return named

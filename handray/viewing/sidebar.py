@@ -52,7 +52,7 @@ def _class_names(
 ) -> tuple[str, ...]:
     if shelf:
         return shelf.folder.class_names
-    for _, network in networks.loaded.values():
+    for _, _, network in networks.loaded:
         return tuple(network.class_names)
     return results[0].parts[0].class_names if results else BONES
 

@@ -23,9 +23,9 @@ GRAY, RGB = "gray", "RGB"
 
 @dataclass(frozen=True)
 class Networks:
-    """Networks by name, each with what stands for it in caches, and what they are given."""
+    """Networks, each with its name and what stands for it in caches, and what they are given."""
 
-    loaded: dict[str, tuple[str, Any]]
+    loaded: list[tuple[str, str, Any]]
     size: int | None
     colour: bool
 
@@ -57,7 +57,7 @@ def choose_results(options: argparse.Namespace) -> list[Results]:
         with told():
             content = upload.getvalue()
             found.append(cached.uploaded_results(upload.file_id, upload.name, content, root))
-    return found
+    return with_own_names(found)
 
 
 def _runs(title: str, parts: bool) -> list[str]:
@@ -82,15 +82,15 @@ def choose_networks() -> Networks:
         max_upload_size=MOST_NETWORK_MB,
         key="network_files",
     )
-    loaded: dict[str, tuple[str, Any]] = {}
+    loaded: list[tuple[str, str, Any]] = []
     for upload in uploads:
         with told():
             network = cached.uploaded_network(upload.file_id, upload.name, upload.getvalue())
-            loaded[upload.name] = upload.file_id, network
+            loaded.append((upload.name, upload.file_id, network))
     for run_id in _runs("Networks", parts=True):
         with told():
             name = cached.runs(parts=True)[run_id]
-            loaded[name] = run_id, cached.network_of_run(run_id)
+            loaded.append((name, run_id, cached.network_of_run(run_id)))
     size = st.segmented_control("Size, px", SIZES, default=OWN, required=True, key="size")
     channels = st.segmented_control(
         "Channels",
@@ -116,7 +116,7 @@ def predictions_of(
             known = one.masks(picture.name, picture.hw)
             if known is not None:
                 found.append(Prediction(one.name, arranged(*known, class_names, one.name)))
-    for name, (key, network) in networks.loaded.items():
+    for name, key, network in networks.loaded:
         with told():
             picture_key = f"{picture.name} {hash(picture.content)}"
             said = cached.said(key, network, picture_key, picture, networks.size, networks.colour)

@@ -1,10 +1,10 @@
-"""What jobs that train do before a worker starts."""
+"""Where the nodes keep files: paths and URLs."""
 
 from pathlib import Path
 
 import pytest
 
-from handray.preparation import beneath
+from handray.cluster.storage import beneath
 
 
 @pytest.mark.parametrize(

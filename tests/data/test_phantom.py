@@ -331,5 +331,5 @@ def test_ctrl_c_leaves_no_half_written_file(tmp_path):
     _, errors = job.communicate(timeout=120)
     assert job.returncode == 130
     assert "the same command goes on" in errors
-    assert not list(out.rglob(".*.part"))
+    assert not list(out.rglob(".*.tmp"))
     assert all(cv2.imread(str(path)) is not None for path in out.rglob("*.png"))

@@ -3,7 +3,6 @@
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from handray.cluster.doctor import judge
@@ -11,8 +10,7 @@ from handray.cluster.doctor.facts import now
 from handray.cluster.doctor.findings import Finding, Located, Verdict
 from handray.cluster.doctor.trials import all_reduce, free_port, try_arithmetic
 from handray.cluster.nodes import PATIENCE, Node, Question, ask, reason
-from handray.cluster.storage import drop_folder, make_folder, try_write
-from handray.preparation import beneath
+from handray.cluster.storage import beneath, drop_folder, make_folder, try_write
 from handray.reporting.tracking.store import check_tracking, tracking_uri
 
 CLOCK_TRIPS = 3
@@ -112,8 +110,7 @@ def reach_storage(nodes: Sequence[Node], storage: str | None) -> list[Located]:
     try:
         return reached("storage", nodes, try_write, folder, remedy)
     finally:
-        with suppress(OSError):
-            drop_folder(folder)
+        drop_folder(folder)
 
 
 def reach_tracking(nodes: Sequence[Node]) -> list[Located]:
