@@ -1,13 +1,14 @@
 """Files that appear as a whole or not at all, and folders that are tried before the work."""
 
 import errno
+import fcntl
 import json
 import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -42,6 +43,22 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: object) -> None:
     """Write plain types as JSON."""
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+@contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """A temporary folder; removes those that processes which were killed have left."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{prefix}*/.lock"):
+        with suppress(OSError), lock.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent)
+    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+        folder, draft = Path(name) / "scratch", Path(name) / ".draft"
+        folder.mkdir()
+        with draft.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            draft.rename(Path(name) / ".lock")  # others look at it from here on
+            yield folder
 
 
 def is_full(error: BaseException | None) -> bool:

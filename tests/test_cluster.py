@@ -82,6 +82,9 @@ def test_bare_servers_train_each_fold_on_two_of_them(hosts, phantoms):
     check_run(hosts.laptop.home / "runs/small", folds=2, images=2, classes=29)
     again = ["submit", "cluster.yaml", "jobs/train_kfold.py", *TRAINING]
     assert "nothing to do" in ray(hosts, *again, "--data", "/mnt/handray/hands")
+    gcs = hosts.servers[HEAD].processes("gcs_server")
+    ray(hosts, "up", "--yes", "--no-restart", "cluster.yaml")
+    assert hosts.servers[HEAD].processes("gcs_server") == gcs, "a second time disturbs nobody"
     artifacts = hosts.servers[HEAD].home / "handray/runs/mlartifacts"
     assert list(artifacts.rglob("output.csv")), "the head's MLflow server keeps the files"
     ray(hosts, "down", "--yes", "cluster.yaml")

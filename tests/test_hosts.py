@@ -175,8 +175,9 @@ def test_a_hosts_disk_is_full(cluster):
 
     def strike(_: str) -> None:
         # The host of the rank that writes checkpoints.
-        for host in cluster.hosts.servers.values():
-            if not host.run("sh", "-c", "ls /tmp/handray-fold-*/last.pt")[0]:
+        for address in hosts_of_ranks(cluster.hosts):
+            host = cluster.hosts.servers[address]
+            if not host.run("sh", "-c", "ls /tmp/handray-fold-*/scratch/last.pt")[0]:
                 full.append(host)
                 host.run("sh", "-c", FULL)
         assert len(full) == 1

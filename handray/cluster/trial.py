@@ -3,7 +3,6 @@
 It holds its GPU or CPUs itself, so that whatever ends the process gives them back at once.
 """
 
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from handray.training.loop import TrainingFailureError
 from handray.training.pace import Pace
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState
+from handray.whole_files import scratch_folder
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def run_trial(settings: dict[str, Any], shared: Shared) -> None:
     config = replaced(shared.task.config, trial.changes)
     decoded = shared.decoded[config.data.size]
     task = replace(shared.task, fold=trial.fold, config=config, decoded=decoded)
-    with tempfile.TemporaryDirectory(prefix="handray-trial-") as folder:
+    with scratch_folder("handray-trial-") as folder:
         training: _Training | None = None
         try:
-            training = _Training(trial, task, shared.storage, Path(folder))
+            training = _Training(trial, task, shared.storage, folder)
             training.run()
             return
         except TrainingFailureError as error:

@@ -27,7 +27,7 @@ from handray.training.loop import TrainingFailureError
 from handray.training.pace import Pace
 from handray.training.ranks import Ranks
 from handray.training.state import TrainState, load_network, save_network, save_state
-from handray.whole_files import GOES_ON, full_places, is_full, write_json
+from handray.whole_files import GOES_ON, full_places, is_full, scratch_folder, write_json
 
 
 def train_fold(task: FoldTask, storage: str) -> None:
@@ -38,9 +38,9 @@ def train_fold(task: FoldTask, storage: str) -> None:
     ranks = Ranks(context.get_world_rank(), context.get_world_size(), get_device())
     checkpoints = Checkpoints(storage, task.fold)
     rank: Rank | None = None
-    with tempfile.TemporaryDirectory(prefix="handray-fold-") as folder:
+    with scratch_folder("handray-fold-") as folder:
         try:
-            rank = Rank(task, ranks, Path(folder), checkpoints)
+            rank = Rank(task, ranks, folder, checkpoints)
             rank.run()
             return
         except TrainingFailureError as failure:
