@@ -64,7 +64,7 @@ def tell(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """The same with a warning."""
+    """Tell a warning."""
     tell(f"warning: {text}")
 
 

@@ -107,3 +107,21 @@ def test_a_fold_that_fails_for_good_leaves_the_others_and_the_table_says_which(f
     assert not (training.home / "fold0").exists()
     assert not (training.home / "output.csv").exists()
     table("a fold fails for good (4 deaths)", "the others finish; exit code 1, the table says so")
+
+
+def test_a_result_that_is_damaged_fails_its_fold_alone_and_is_made_anew(faulty, table):
+    training = faulty("pause handray.cluster.experiment:fetch_folder 1", folds=())
+    process = training.start("--epochs", 1)
+    training.paused(process)
+    for file in training.home.glob("ray/fold0/checkpoint_*/best.pt"):
+        file.write_bytes(file.read_bytes()[:1000])
+    training.sign().unlink()
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1, output
+    assert "error: fold 0: the result of fold 0 in " in output and "best.pt is cut short" in output
+    assert "  fold 0  failed\n  fold 1  finished: Dice 0." in output
+    assert "Traceback" not in output
+    code, output = training.run("--epochs", 1, plain=True)
+    assert code == 0, output
+    check_rows(training.home / "output.csv", images=2)
+    table("a fold's result damaged on disk", "the others finish; exit code 1; made anew")

@@ -167,6 +167,9 @@ def track_ensemble(
         numbers: metrics, such as ``oof_dice_mean``.
         report: a page about it, kept as well.
 
+    Raises:
+        OSError: the store takes no more; the run is there as FAILED.
+
     """
     client, experiment = open_experiment()
     members = enumerate(source["members"])
@@ -176,13 +179,19 @@ def track_ensemble(
     params = [Param(key, str(value)) for key, value in source.items() if key != "members"]
     now = int(1000 * time.time())
     metrics = [Metric(name, value, now, 0) for name, value in numbers.items()]
-    client.log_batch(run.info.run_id, metrics=metrics, params=params)
-    with tempfile.TemporaryDirectory(prefix="handray-") as folder:
-        copy = Path(folder) / OUTPUT
-        shutil.copy(result, copy)
-        shutil.copy(json_beside(result), json_beside(copy))
-        if report is not None:
-            shutil.copy(report, Path(folder) / REPORT)
-        client.log_artifacts(run.info.run_id, folder)
-    client.set_terminated(run.info.run_id, "FINISHED")
+    try:
+        client.log_batch(run.info.run_id, metrics=metrics, params=params)
+        with tempfile.TemporaryDirectory(prefix="handray-") as folder:
+            copy = Path(folder) / OUTPUT
+            shutil.copy(result, copy)
+            shutil.copy(json_beside(result), json_beside(copy))
+            if report is not None:
+                shutil.copy(report, Path(folder) / REPORT)
+            client.log_artifacts(run.info.run_id, folder)
+        client.set_terminated(run.info.run_id, "FINISHED")
+    except MlflowException as error:
+        with suppress(MlflowException):
+            client.set_terminated(run.info.run_id, "FAILED")
+        sentence = f"{result} is written, but MLflow at {tracking_uri()} has not got it ({error})"
+        raise OSError(sentence) from error
     return str(run.info.run_id)
