@@ -224,7 +224,7 @@ def _epochs() -> tuple[list[float], list[float], float, int]:
             trained = sum(len(batch.names) for batch in training.batches(0, 0))
             validated = len(list(decoded.source.samples(training.held_out.tolist())))
             assert trained + validated >= images
-        decodes = ray.get(board.read.remote())[2]
+        decodes = ray.get(board.read.remote()).decodes
         training = fold_training(-1, decoded)
         loader = torch.utils.data.DataLoader(
             baseline_images(), batch_size=4, shuffle=True, num_workers=2

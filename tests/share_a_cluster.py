@@ -122,7 +122,7 @@ def shrink(shares: Plan) -> str:
     with tempfile.TemporaryDirectory() as storage:
         errors = run_folds([SimpleNamespace(fold=0, board=roll)], shares, storage, silent, False)
     assert not errors
-    return ray.get(roll.read.remote())[1][0]
+    return ray.get(roll.read.remote()).failures[0]
 
 
 def main() -> None:

@@ -2,12 +2,23 @@
 
 from collections import Counter
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
 from handray.cli import masked
 from handray.cluster.runtime import ON_HEAD
+
+
+class Standing(NamedTuple):
+    """How things stand, by training."""
+
+    words: dict[Any, dict[str, Any]]
+    """The latest of each."""
+    failures: dict[Any, str]
+    """A sentence each."""
+    decodes: int
+    """Images decoded by all of them."""
 
 
 class Board:
@@ -67,9 +78,9 @@ class Board:
         """Count one image decoded."""
         self.decodes += 1
 
-    def read(self) -> tuple[dict[Any, dict[str, Any]], dict[Any, str], int]:
-        """Words and failures, and the decodes so far."""
-        return self.words, self.failures, self.decodes
+    def read(self) -> Standing:
+        """How things stand."""
+        return Standing(self.words, self.failures, self.decodes)
 
 
 def start_board() -> Any:

@@ -98,5 +98,5 @@ class _Decodes:
         return [f"decoded {done} of {self.total} images{left}"] if done else []
 
     def _count(self) -> int:
-        decodes: int = ray.get(self.board.read.remote())[2]
+        decodes: int = ray.get(self.board.read.remote()).decodes
         return decodes

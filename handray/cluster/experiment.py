@@ -173,7 +173,7 @@ class Experiment(Setting):
 
             listener = Listener(epoch_ended, fold_ended)
             errors = run_folds(tasks, self.shares, self.storage, listener, self.verbose)
-        failures = errors | broken | ray.get(board.read.remote())[1]
+        failures = errors | broken | ray.get(board.read.remote()).failures
         lost = [fold for fold in training if fold not in failures]
         failures |= dict.fromkeys(lost, "ended without a result; see why with -v")
         mourn(failures)

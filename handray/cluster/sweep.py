@@ -98,7 +98,7 @@ class Sweep(Setting):
         with LiveLines(lambda: watch.lines(total)) as live:
             watch.say = live.say
             tuner.fit()
-        failures, decodes = watch.failures, ray.get(board.read.remote())[2]
+        failures, decodes = watch.failures, ray.get(board.read.remote()).decodes
         if not self.streamed:
             trials = len(watch.done)
             print(f"{decodes} images were decoded for {trials} trial{'s' * (trials > 1)}")
@@ -137,7 +137,7 @@ class _Watch(ray.tune.Callback):
 
     def lines(self, total: int) -> list[str]:
         """A line a trial under way, and the count."""
-        words = ray.get(self.board.read.remote(), timeout=10)[0]
+        words = ray.get(self.board.read.remote(), timeout=10).words
         running = {name: words[name] for name in sorted(words) if name not in self.done}
         timed = [word["seconds_left"] for word in running.values() if word["step"] > 1]
         if timed and not self.told:

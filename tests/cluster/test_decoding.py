@@ -16,7 +16,7 @@ def jobs(one_ray, phantoms, tmp_path_factory):
     for cache in ("", folder, folder):
         board = start_board()
         decoded = open_source(64, data, False, cache, board)
-        opened.append((decoded, one_ray.get(board.read.remote())[2]))
+        opened.append((decoded, one_ray.get(board.read.remote()).decodes))
     return opened
 
 

@@ -75,7 +75,7 @@ def test_reading_the_cache_again_decodes_nothing_anew(one_ray, cached, data):
     rows, board = cached
     for _ in range(3):
         list(rows.samples(range(len(data.train))))
-    assert one_ray.get(board.read.remote())[2] == len(data.train)
+    assert one_ray.get(board.read.remote()).decodes == len(data.train)
 
 
 def test_gray_sums_are_exact_whether_cached_or_streamed(cached, data):
