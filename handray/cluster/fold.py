@@ -1,4 +1,4 @@
-"""One rank of one fold without Ray: the network, its data, and what the loop asks of both."""
+"""One rank of one fold, but for Ray Train: network, data, and what the loop asks of both."""
 
 import copy
 import time
