@@ -31,7 +31,7 @@ faults: install
 cluster-test: install
 	$(BIN)/python -m pytest -m cluster
 
-# Power cuts, cut cables and full disks on such hosts: rows of the same table, 25 minutes.
+# Power cuts, cut cables and full disks on such hosts: rows of the same table, 20 minutes.
 hosts-test: install
 	HANDRAY_FAULTS=benchmarks/results/faults.csv $(BIN)/python -m pytest -m hosts
 

@@ -1,4 +1,4 @@
-"""Faults of hosts while they train: `make hosts-test`, 25 minutes on two cores.
+"""Faults of hosts while they train: `make hosts-test`, 20 minutes on two cores.
 
 One `ray up` for all of them. A fold's two ranks are on two of three hosts; a fault strikes in the
 first fold, after its first checkpoint.
