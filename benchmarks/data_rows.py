@@ -9,7 +9,6 @@ from typing import Any
 
 import albumentations as A
 import baseline
-import cv2
 import numpy as np
 import ray
 import torch
@@ -80,12 +79,13 @@ def _label_seconds(root: str, size: int) -> list[list[float]]:
     radiograph, classes = folder().train[0], folder().class_names
     polygons = radiograph.polygons
     side = read_image(radiograph.image_path).shape[0]
+    resize, nothing = A.Resize(SIZE, SIZE), np.zeros((1, 1), np.uint8)
 
     def theirs() -> np.ndarray:
         label = np.zeros((side, side, len(classes)), np.uint8)
         for number, polygon in polygons.items():
             label[..., number] = baseline.mask_of(polygon, side)
-        return cv2.resize(label, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST)
+        return resize(image=nothing, mask=label)["mask"]
 
     def ours() -> np.ndarray:
         return draw_planes(polygons, (side, side), SIZE, len(classes))

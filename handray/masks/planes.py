@@ -46,11 +46,13 @@ def draw_planes(
         if drawn is None:
             continue
         height, width = drawn.mask_hw.shape
-        top, bottom = np.searchsorted(rows_y, (drawn.y0, drawn.y0 + height)).tolist()
-        left, right = np.searchsorted(columns_x, (drawn.x0, drawn.x0 + width)).tolist()
         if is_whole:  # the positions are multiples of the steps: seen without a copy
+            top, bottom = -(-drawn.y0 // step_y), -(-(drawn.y0 + height) // step_y)
+            left, right = -(-drawn.x0 // step_x), -(-(drawn.x0 + width) // step_x)
             sampled = drawn.mask_hw[-drawn.y0 % step_y :: step_y, -drawn.x0 % step_x :: step_x]
         else:
+            top, bottom = np.searchsorted(rows_y, (drawn.y0, drawn.y0 + height)).tolist()
+            left, right = np.searchsorted(columns_x, (drawn.x0, drawn.x0 + width)).tolist()
             sampled = drawn.mask_hw[rows_y[top:bottom] - drawn.y0]
             sampled = sampled.take(columns_x[left:right] - drawn.x0, axis=1)
         planes_HWP[top:bottom, left:right, number // 8] |= sampled
