@@ -1,6 +1,6 @@
 """What torch.compile costs and gains on this CPU: why the probe of a training doesn't try it.
 
-  python benchmarks/compiled.py
+python benchmarks/compiled.py
 """
 
 import statistics

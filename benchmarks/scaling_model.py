@@ -45,8 +45,8 @@ class Assumptions:
     """As fast as the core that was measured."""
     node_bytes: float = 256e9
     """Memory of a node."""
-    store_of_memory: float = 0.3
-    """Of a node's memory: Ray's default object store (/dev/shm must be as large)."""
+    store_of_memory: float = 0.4
+    """Of a node's memory: the object store that cluster.yaml asks for."""
     ethernet: float = 10.0
     """Gbit/s between nodes."""
     ethernet_share: float = 0.85

@@ -88,7 +88,7 @@ def _full(given: Assumptions, costs: Costs) -> Iterator[str]:
         wanted = given.gpu_images_per_s(size)
         yield (
             f"- {size} px: from {given.most_images(size) + 1:,} images on each epoch decodes anew, "
-            f"{1 / stages.decode:.0f} images/s a GPU with the core of its "
+            f"{1 / stages.decode:.0f} images/s a GPU with the cores of its "
             f"{given.cores_a_gpu} that the plan leaves to decoding. It could train {wanted:.0f}: "
             f"it is {'starved' if stages.decode > stages.device else 'not starved'}; decoding and "
             f"augmentation would take {cores_needed(given, cost, size):.1f} cores a GPU."
