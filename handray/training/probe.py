@@ -1,7 +1,8 @@
 """Which arithmetic and memory format a network trains fastest in on this CPU, by trying.
 
 No rule holds: bfloat16 makes a U-Net twice as fast where a MobileNet loses a third, and
-channels_last, mostly faster, doubles a U-Net's time on processors without bfloat16.
+channels_last, mostly faster, doubles a U-Net's time on processors without bfloat16. torch.compile
+isn't tried: it takes minutes, and made the smallest HRNet slower (benchmarks/README.md).
 """
 
 import itertools
