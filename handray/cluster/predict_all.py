@@ -10,7 +10,6 @@ import numpy as np
 import ray
 import torch
 
-from handray.cluster.board import start_board
 from handray.cluster.image_work import BLOCKS_A_CPU, collected
 from handray.cluster.shares import check_any, machines
 from handray.data.radiographs import Radiograph, read_image
@@ -53,9 +52,6 @@ def predict_all(
     fewest = min(one.cpus for one in found)
     threads = 0 if gpus else max(1, fewest - 1)
     held = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": 0.5 if fewest < 2 else threads}
-    # Named by an actor: Ray warns of restarts where a constructor is given objects themselves.
-    kept, board = [ray.put(content) for content in checkpoints], start_board()
-    ray.get(board.keep.remote("checkpoints", kept))
     blocks = min(len(items), BLOCKS_A_CPU * cpus)
     dataset = (
         ray.data.from_items(items, override_num_blocks=blocks)
@@ -64,7 +60,7 @@ def predict_all(
             _Predicting,
             batch_size=1,
             concurrency=gpus or len(found),
-            fn_constructor_args=(board, rule, threads),
+            fn_constructor_args=([ray.put(content) for content in checkpoints], rule, threads),
             **held,
         )
     )
@@ -84,14 +80,16 @@ def _read(item: dict[str, Any]) -> dict[str, Any]:
 class _Predicting:
     """An actor with all networks on its device."""
 
-    def __init__(self, board: Any, rule: Rule, threads: int) -> None:
+    def __init__(
+        self, checkpoints: Sequence["ray.ObjectRef[bytes]"], rule: Rule, threads: int
+    ) -> None:
         if threads:
             torch.set_num_threads(threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.rule = rule
         self.networks = []
         with tempfile.TemporaryDirectory(prefix="handray-") as folder:
-            for content in ray.get(board.outcome.remote("checkpoints")):
+            for content in checkpoints:
                 path = Path(folder) / "best.pt"
                 path.write_bytes(ray.get(content))
                 self.networks.append(TrainedNetwork(path, device))
