@@ -8,11 +8,11 @@ pgrep -f '/mlflow server' > /dev/null ||
     nohup setsid --fork mlflow server --host "$NODE_IP" --port 5000 --workers 1 \
         --backend-store-uri sqlite:///runs/mlflow.db --artifacts-destination runs/mlartifacts \
         > runs/mlflow.log 2>&1 < /dev/null
-until (: > "/dev/tcp/$NODE_IP/5000") 2> /dev/null; do
+for _ in {1..180}; do
+    if (: > "/dev/tcp/$NODE_IP/5000") 2> /dev/null; then exit 0; fi
     sleep 1
-    if ! pgrep -f '/mlflow server' > /dev/null; then
-        tail runs/mlflow.log >&2
-        echo "the MLflow server has ended, see above; its log is $PWD/runs/mlflow.log" >&2
-        exit 1
-    fi
+    pgrep -f '/mlflow server' > /dev/null || break
 done
+tail runs/mlflow.log >&2
+echo "the MLflow server takes no requests at $NODE_IP:5000, see above; its log is $PWD/runs/mlflow.log" >&2
+exit 1

@@ -145,7 +145,7 @@ def without(data: DataFolder, names: Sequence[str], source: Path) -> DataFolder:
     if not kept:
         raise ValueError(f"--exclude {source} leaves no training image; remove rows from it")
     print(f"{len(data.train) - len(kept)} training images are left out, as {source} says")
-    return replace(data, train=kept, excluded=tuple(names))
+    return replace(data, train=kept, excluded=tuple(name for name in names if name in known))
 
 
 def check_class_weights(config: Config, data: DataFolder) -> None:

@@ -85,7 +85,7 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
             try:
                 judged, numbers = _chosen(options, members, results, size_of, ballot, tell)
                 ballot = judged.ballot
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 if _chooses(options):
                     raise
                 tell.say(f"note: no report, since {error}")
@@ -211,10 +211,10 @@ def _chosen(
     judged, by = evidence(members, results, labels, size_of, options.soft)
     if set(judged[0][0].class_names) != set(results[0][0].class_names):
         raise ValueError(f"{judged[0][0].name} has other classes than {results[0][0].name}")
-    tell.say(f"Members are judged by {by}.\n")
     tell("counting who has which pixels")
     names = [member.name for member in members]
     chooser = Chooser.of(names, judged, labels)
+    tell.say(f"Members are judged by {by}.\n")
     tell("trying votes")
     if options.sweep:
         tell.say(f"{chooser.sweep(ballot.weights)}\n")

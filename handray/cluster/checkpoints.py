@@ -74,7 +74,9 @@ class Checkpoints:
 
     def fetch_file(self, name: str, file: str, into: Path) -> None:
         """Copy one file of a checkpoint to this machine."""
-        fetch_file(self.storage, f"fold{self.fold}/{name}/{file}", into / file)
+        path = f"fold{self.fold}/{name}/{file}"
+        if not fetch_file(self.storage, path, into / file):
+            raise FileNotFoundError(f"{path} is gone from {self.storage}")
 
     def drop_parts(self) -> None:
         """Give back the room of checkpoints that are there in part."""

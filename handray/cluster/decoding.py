@@ -71,7 +71,7 @@ def open_source(size: int, data: DataFolder, streamed: bool, cache: str, board: 
         sums = gray_sums(images, frame, range(len(data.train)), mean_of)
     elif cache:
         decoder = StreamedRows(images, frame, CountDecode(board))
-        filled = Counting("decoding images into the cache")
+        filled = Counting("writing decoded images to the cache")
         source = DiskCache.of(cache, data, size).open(images, decoder, filled)
         check_nodes("--cache", str(source.path))
         sums = source.sums

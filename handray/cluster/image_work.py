@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import cv2
 import ray
 
+from handray.cluster.shares import check_any, machines
+
 T = TypeVar("T")
 R = TypeVar("R")
 BLOCKS_A_CPU = 8
@@ -24,12 +26,14 @@ def over_images(
         progress: called with (items done, items in all).
 
     Raises:
+        ValueError: no machine works.
         RuntimeError: an item is missing or came twice.
 
     """
     if not items:
         return {}, {}
-    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    check_any(machines())
+    cpus = sum(one.cpus for one in machines())
     rows = [{"row": n, "item": pickle.dumps(one)} for n, one in enumerate(items)]
     blocks = min(len(rows), BLOCKS_A_CPU * cpus)
     dataset = ray.data.from_items(rows, override_num_blocks=blocks)

@@ -47,8 +47,8 @@ def predict_all(
     check_any(machines())
     found = [one for one in machines() if one.cpus]
     cpus, gpus = sum(one.cpus for one in found), sum(one.gpus for one in found)
-    # Where there are no GPUs, a node predicts with all CPUs but one, which decodes; of a single
-    # CPU each has a half.
+    # Where there are no GPUs, actors as large as the smallest node allows share the CPUs; one CPU
+    # of each is left to decoding, of a single one a half.
     fewest = min(one.cpus for one in found)
     threads = 0 if gpus else max(1, fewest - 1)
     held = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": 0.5 if fewest < 2 else threads}
@@ -59,7 +59,7 @@ def predict_all(
         .map_batches(
             _Predicting,
             batch_size=1,
-            concurrency=gpus or len(found),
+            concurrency=gpus or sum(max(1, one.cpus // (threads + 1)) for one in found),
             fn_constructor_args=([ray.put(content) for content in checkpoints], rule, threads),
             **held,
         )

@@ -51,8 +51,8 @@ def train_fold(task: FoldTask, storage: str) -> None:
         except Exception as error:
             if not is_full(error):
                 raise
-            checkpoints.drop_parts()
             places = full_places(storage, tempfile.gettempdir())
+            checkpoints.drop_parts()
             sentence = f"no room for a checkpoint in {places}; {GOES_ON}"
         if rank and not sentence:
             # Outside of the block, whose error holds the step's tensors.

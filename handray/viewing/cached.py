@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from handray.inference.submission import SizeOf
+from handray.inference.submission import SizeOf, Submission
 from handray.viewing.networks import Said, ask, open_network
 from handray.viewing.results import Results, read_results, read_upload
 from handray.viewing.shelf import Shelf
@@ -70,10 +70,10 @@ def runs(parts: bool) -> dict[str, str]:
 
 
 @lru_cache(maxsize=32)
-def dice(results: Results, its_shelf: Shelf) -> dict[str, NDArray[np.float64]]:
-    """Dice of each labelled image and class."""
+def dice(parts: tuple[Submission, ...], its_shelf: Shelf) -> dict[str, NDArray[np.float64]]:
+    """Dice of each labelled image and class, of the parts of results of whatever name."""
     with st.spinner("Ranking by Dice ..."):
-        return results.dice(its_shelf.labels)
+        return Results("", parts).dice(its_shelf.labels)
 
 
 @st.cache_resource(show_spinner="Loading the network ...", max_entries=16, scope="session")

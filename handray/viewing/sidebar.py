@@ -91,7 +91,7 @@ def _pick(shelf: Shelf, results: Sequence[Results], class_names: Sequence[str]) 
         with told():
             shown = kept("classes", class_names) or class_names
             chosen = [class_names.index(name) for name in shown if name in class_names]
-            dice = cached.dice(by_name[order_by], shelf)
+            dice = cached.dice(by_name[order_by].parts, shelf)
             means = worst_first(dice, chosen)
     order = list(means) or list(shelf.images)
     wanted = kept("image", order[0])

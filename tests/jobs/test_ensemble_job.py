@@ -154,6 +154,17 @@ def test_runs_and_csvs_mix_and_a_tracked_vote_is_a_member_for_others(
     assert [tags[0][f"member/{n}"] for n in range(3)] == ["a.csv", *runs]
 
 
+def test_a_vote_that_mlflow_does_not_take_is_whole_and_its_run_failed(job, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (folder / "runs").mkdir()
+    (folder / "runs/mlartifacts").write_text("no folder")
+    with pytest.raises(OSError, match=r"^output.csv is written, but MLflow at sqlite.* not got it"):
+        job.main(["--csv", "a.csv", "--track"])
+    assert (folder / "output.csv").read_text() == A
+    assert [run.info.status for run in mlflow_runs(folder)[1]] == ["FAILED"]
+
+
 def test_explain_prints_where_a_result_comes_from(job, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     job.main(["--csv", "a.csv", "b.csv", "--weights", "1", "2", "--image-size", "64"])

@@ -72,7 +72,10 @@ def test_a_store_that_cannot_be_used_is_told_in_one_sentence(home, monkeypatch, 
         download_submission("abc", home.path)
 
 
-def test_the_default_store_needs_nothing_to_be_there(home, tmp_path):
+@pytest.mark.parametrize("uri", ["", "sqlite:///runs/mlflow.db"])
+def test_a_store_beside_the_runs_needs_nothing_to_be_there(tmp_path, monkeypatch, uri):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     check_tracking()
     assert not (tmp_path / "runs/mlflow.db").exists()
 

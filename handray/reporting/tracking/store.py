@@ -37,7 +37,7 @@ def check_tracking(uri: str | None = None) -> None:
     file = _sqlite_file(uri) if uri.startswith("sqlite:") else None
     try:
         if file and not file.exists():
-            if file.parent != _local_store():
+            if file.parent.absolute() != _local_store():
                 tempfile.TemporaryFile(dir=file.parent).close()
             return
         if uri.startswith(("http://", "https://")):

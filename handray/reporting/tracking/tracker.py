@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -168,18 +168,19 @@ def track_ensemble(
         report: a page about it, kept as well.
 
     Raises:
-        OSError: the store takes no more; the run is there as FAILED.
+        OSError: the store doesn't take it; a run that was begun is there as FAILED.
 
     """
-    client, experiment = open_experiment()
     members = enumerate(source["members"])
     tags = {f"member/{n}": str(about["run"] or about["name"]) for n, about in members}
     tags |= {"job": source["job"]}
-    run = client.create_run(experiment, tags=tags, run_name=f"ensemble-{result.stem}")
     params = [Param(key, str(value)) for key, value in source.items() if key != "members"]
     now = int(1000 * time.time())
     metrics = [Metric(name, value, now, 0) for name, value in numbers.items()]
+    run: Run | None = None
     try:
+        client, experiment = open_experiment()
+        run = client.create_run(experiment, tags=tags, run_name=f"ensemble-{result.stem}")
         client.log_batch(run.info.run_id, metrics=metrics, params=params)
         with tempfile.TemporaryDirectory(prefix="handray-") as folder:
             copy = Path(folder) / OUTPUT
@@ -189,9 +190,10 @@ def track_ensemble(
                 shutil.copy(report, Path(folder) / REPORT)
             client.log_artifacts(run.info.run_id, folder)
         client.set_terminated(run.info.run_id, "FINISHED")
-    except MlflowException as error:
-        with suppress(MlflowException):
-            client.set_terminated(run.info.run_id, "FAILED")
+    except (MlflowException, OSError) as error:
+        if run is not None:
+            with suppress(MlflowException, OSError):
+                client.set_terminated(run.info.run_id, "FAILED")
         sentence = f"{result} is written, but MLflow at {tracking_uri()} has not got it ({error})"
         raise OSError(sentence) from error
     return str(run.info.run_id)
