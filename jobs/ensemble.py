@@ -79,16 +79,8 @@ def _vote(options: argparse.Namespace, folder: Path) -> int:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             results, about = zip(*threads.map(read, members), strict=True)
         tidying = _tidying(options, results[0][0].class_names)
-        judged: JudgedVote | None = None
-        numbers: dict[str, float] = {}
-        if options.data:
-            try:
-                judged, numbers = _chosen(options, members, results, size_of, ballot, tell)
-                ballot = judged.ballot
-            except (ValueError, OSError) as error:
-                if _chooses(options):
-                    raise
-                tell.say(f"note: no report, since {error}")
+        judged, numbers = _judged(options, members, results, size_of, ballot, tell)
+        ballot = judged.ballot if judged else ballot
         tell(f"counting the votes of {len(members)} members")
         voted = ballot.vote(results)
         if tidying:
@@ -191,6 +183,26 @@ def _fetched(run_id: str, into: Path, options: argparse.Namespace, tell: Stages)
     into.mkdir()
     path = download_submission(run_id, into, bool(options.data), options.soft)
     return Member(f"run {run_id}", path, run_id)
+
+
+def _judged(
+    options: argparse.Namespace,
+    members: Sequence[Member],
+    results: Sequence[Sequence[Submission]],
+    size_of: SizeOf | None,
+    ballot: Ballot,
+    tell: Stages,
+) -> "tuple[JudgedVote | None, dict[str, float]]":
+    """The vote judged by the labels of --data, numbers to track; to choose, it must have some."""
+    if not options.data:
+        return None, {}
+    try:
+        return _chosen(options, members, results, size_of, ballot, tell)
+    except (ValueError, OSError) as error:
+        if _chooses(options):
+            raise
+        tell.say(f"note: no report, since {error}")
+        return None, {}
 
 
 def _chosen(

@@ -57,6 +57,7 @@ def main() -> int:
 
     with Alarms(options.notify, f"train_kfold {run.name}") as alarms:
         check_tracking()
+        # What is sure is told before Ray starts; how many train at a time is known after.
         run.require_space(4 * parameters * _copies(config.data.folds, 1))
         missing = [fold for fold in chosen if fold in run.missing_folds(config.data.folds)]
         experiment = Experiment.open(

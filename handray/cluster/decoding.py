@@ -67,12 +67,12 @@ def open_source(size: int, data: DataFolder, streamed: bool, cache: str, board: 
     source: Source
     if streamed:
         source = StreamedRows(images, frame)
-        mean_of = Counting("reading the gray levels of training images")
-        sums = gray_sums(images, frame, range(len(data.train)), mean_of)
+        progress = Counting("reading the gray levels of training images")
+        sums = gray_sums(images, frame, range(len(data.train)), progress)
     elif cache:
         decoder = StreamedRows(images, frame, CountDecode(board))
-        filled = Counting("writing decoded images to the cache")
-        source = DiskCache.of(cache, data, size).open(images, decoder, filled)
+        progress = Counting("writing decoded images to the cache")
+        source = DiskCache.of(cache, data, size).open(images, decoder, progress)
         check_nodes("--cache", str(source.path))
         sums = source.sums
     else:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import cv2
 import ray
 
-from handray.cluster.shares import check_any, machines
+from handray.cluster.shares import machines, working
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,8 +32,7 @@ def over_images(
     """
     if not items:
         return {}, {}
-    check_any(machines())
-    cpus = sum(one.cpus for one in machines())
+    cpus = sum(one.cpus for one in working(machines()))
     rows = [{"row": n, "item": pickle.dumps(one)} for n, one in enumerate(items)]
     blocks = min(len(rows), BLOCKS_A_CPU * cpus)
     dataset = ray.data.from_items(rows, override_num_blocks=blocks)

@@ -11,7 +11,7 @@ import ray
 import torch
 
 from handray.cluster.image_work import BLOCKS_A_CPU, collected
-from handray.cluster.shares import check_any, machines
+from handray.cluster.shares import machines, working
 from handray.data.radiographs import Radiograph, read_image
 from handray.inference.rule import Rule
 from handray.inference.trained import TrainedNetwork, predict_masks
@@ -44,8 +44,7 @@ def predict_all(
 
     """
     items = [{"row": n, "radiograph": pickle.dumps(one)} for n, one in enumerate(radiographs)]
-    check_any(machines())
-    found = [one for one in machines() if one.cpus]
+    found = working(machines())
     cpus, gpus = sum(one.cpus for one in found), sum(one.gpus for one in found)
     # Where there are no GPUs, actors as large as the smallest node allows share the CPUs; one CPU
     # of each is left to decoding, of a single one a half.

@@ -79,13 +79,15 @@ def machines() -> list[Machine]:
     return found
 
 
-def check_any(machines: Sequence[Machine]) -> None:
-    """Raise ValueError where no machine works, as on a cluster that rents them when asked."""
-    if not any(machine.cpus for machine in machines):
+def working(machines: Sequence[Machine]) -> list[Machine]:
+    """Those that take work; raises ValueError for none, as where they are rented when asked."""
+    found = [machine for machine in machines if machine.cpus]
+    if not found:
         raise ValueError(
             "the cluster has no machine that works, only its head; ask for some first, as "
             "README.md says under 'Rented GPUs'"
         )
+    return found
 
 
 def plan(config: ClusterConfig, folds: int, streamed: bool, machines: Sequence[Machine]) -> Plan:
@@ -101,7 +103,7 @@ def plan(config: ClusterConfig, folds: int, streamed: bool, machines: Sequence[M
         ValueError: no machine, or more ranks than GPUs, or than hundredths of CPUs.
 
     """
-    check_any(machines)
+    working(machines)
     ranks, fewest = config.workers_per_fold, config.elastic
     if gpus := sum(machine.gpus for machine in machines):
         if (fewest or ranks) > gpus:

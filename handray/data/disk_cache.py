@@ -113,7 +113,7 @@ class DiskCache:
         self._say(len(keys), len(rows.keys() - sound.keys()))
         digest = hashlib.sha256(b"".join(rows)).hexdigest()[:16]
         path = self.folder / f"{self._stem}-{digest}.npy"
-        written = counted(self._records(rows, sound, decoder), len(rows), progress)
+        written = _counted(self._records(rows, sound, decoder), len(rows), progress)
         write_records(self._draft, path, written, len(rows))
         return path
 
@@ -193,7 +193,7 @@ def check_room(caches: Sequence[DiskCache], images: Sequence[Radiograph]) -> Non
         )
 
 
-def counted(
+def _counted(
     records: Iterable[Records], total: int, progress: Callable[[int, int], None]
 ) -> Iterator[Records]:
     """The records; progress is told of each once the next one is wanted."""
